@@ -1,0 +1,1 @@
+"""Backends: a file exports `BACKEND` (host side) and `load` (device side); see `harness/backend.py` for the shape."""

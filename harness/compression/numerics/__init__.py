@@ -1,0 +1,1 @@
+"""The mathematics that compression methods share: pure functions, each citing its source."""

@@ -1,0 +1,1 @@
+"""Networks: a file exports `MODEL`, a frozen dataclass that builds the module and names its data and metric."""

@@ -1,0 +1,1 @@
+"""Programs that run an artifact on a device and report one JSON document."""

@@ -1,0 +1,1 @@
+"""Results: what was measured, kept with its provenance, and the statistics over it. Imports nothing of ours."""
