@@ -1,0 +1,70 @@
+"""The shape of a backend plug-in, host side and device side.
+
+A backend file has two halves. The host half is `BACKEND`, a frozen dataclass whose fields are the parameters a suite may set.
+The device half is a function `load`; the file itself is pushed to the device beside the Python runner, so at import it may need nothing
+but the standard library (annotations stay text, everything of ours is imported inside the host's functions or under TYPE_CHECKING).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from harness.artifact import Artifact
+    from harness.compression import Numeric
+    from harness.export import Exported
+    from harness.suite import Workload
+    from targets.target import Target
+
+
+class TensorQuantization(NamedTuple):
+    """real = scale * (stored - zero_point), for a tensor that the network takes or gives as integers."""
+
+    scale: float
+    zero_point: int
+
+
+class Network(Protocol):
+    """What `load` returns on the device. Only `invoke` is timed."""
+
+    def set_inputs(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
+        """One array an input, of the network's own shape, float32 (quantized here, outside the timed region) or its own dtype."""
+
+    def invoke(self) -> None:
+        """One inference over the inputs set before, finished when it returns."""
+
+    def outputs(self) -> list[npt.NDArray[Any]]:
+        """Copies of the raw outputs of the last `invoke`."""
+
+    def output_quantization(self) -> list[TensorQuantization | None]:
+        """How to read each output; None for a float one."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What really runs: runtime version, delegate or provider in use, share of operators it took, threads."""
+
+
+class Load(Protocol):
+    def __call__(self, folder: str, file: str, options: Mapping[str, Any]) -> Network:
+        """Open an artifact on the device. `options`: `threads`, and the backend's own parameters by name."""
+
+
+class Backend(Protocol):
+    """The shape of a BACKEND: a frozen dataclass whose fields are its parameters."""
+
+    requires: ClassVar[tuple[str, ...]]
+    """Distributions the device's Python must have; their versions go into the record."""
+    reads: ClassVar[tuple[str, ...]]
+    """Suffixes of model files that `bench` may hand it as they are."""
+
+    def supports(self, workload: Workload, numeric: Numeric, target: Target) -> str | None:
+        """Why this cell cannot be, or None. Static: asked while planning, nothing is loaded."""
+
+    def form(self, numeric: Numeric, target: Target) -> str:
+        """Name of the form in `harness/export.py` that this backend takes."""
+
+    def build(self, exported: Exported, target: Target, folder: Path) -> Artifact:
+        """Write the artifact's files into `folder` and return them hashed; Unsupported, naming the node, if it turns out it cannot."""

@@ -1,0 +1,97 @@
+"""Compression methods: a file exports `METHOD`, a frozen dataclass with `compress(module, data, context) -> Compressed`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.context import Context
+    from harness.data import Data
+
+Numeric = Literal["float32", "int8"]
+"""The arithmetic a compressed network is meant for; decides which form a backend takes and how answers are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a method says of its network; what is measured stands beside it in every table.
+
+    MACs are multiply-accumulates of one inference at batch 1 over all convolutions and linear layers, stem, depthwise and classifier included.
+    """
+
+    macs: int
+    """MACs of the network as its shapes say, zeros multiplied too."""
+    nonzero_macs: int
+    """MACs whose weight is not zero."""
+    params: int
+    nonzero_params: int
+    weight_bits: float
+    """Bits a weight, averaged over all weights."""
+    weight_bytes: int
+    """Bytes of the weights as the method would store them (index bits counted where the format needs them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How an integer network is quantized; `export.py` turns it into each form. Activations are per tensor, asymmetric."""
+
+    weight_bits: int
+    activation_bits: int
+    per_channel: bool
+    calibration_samples: int
+    calibration_sha256: str
+    """Of the calibration inputs in the order they were used."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a Compressed."""
+
+    module: nn.Module
+    """What the backends lower: float32 arithmetic, eval mode, weights already on the method's grid."""
+    reference: nn.Module
+    """What a backend must answer: the same module, or for an integer network its fake-quantized simulation."""
+    claims: Claims
+    name: str = "network"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """One or several members (a single network has one), their numeric class and the training log."""
+
+    members: tuple[Member, ...]
+    numeric: Numeric = "float32"
+    quantization: Quantization | None = None
+    calibration: Any = None
+    """[n, ...] float32 inputs that integer forms are calibrated on; None for float networks."""
+    log: tuple[dict[str, Any], ...] = ()
+    """Training and search log: one JSON object an event."""
+    left_alone: dict[str, str] = field(default_factory=dict)
+    """Layers the method did not touch, and why."""
+
+    @staticmethod
+    def single(
+        module: nn.Module,
+        claims: Claims,
+        *,
+        reference: nn.Module | None = None,
+        numeric: Numeric = "float32",
+        quantization: Quantization | None = None,
+        calibration: Any = None,
+        log: tuple[dict[str, Any], ...] = (),
+        left_alone: dict[str, str] | None = None,
+    ) -> Compressed:
+        member = Member(module, module if reference is None else reference, claims)
+        return Compressed((member,), numeric, quantization, calibration, log, left_alone or {})
+
+
+class Method(Protocol):
+    """The shape of a METHOD: a frozen dataclass whose fields are the parameters a suite may set."""
+
+    numeric: ClassVar[Numeric]
+
+    def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
+        """A compressed copy; the argument is never edited."""

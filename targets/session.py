@@ -1,0 +1,66 @@
+"""A live connection to a device: the one contract that every transport keeps, and the errors it may raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class TargetError(Exception):
+    """The device or the way to it is at fault. The message says what happened, where, and what to do."""
+
+
+class Unreachable(TargetError):
+    """Transient: the device does not answer. Retried, then recorded."""
+
+
+class CommandFailed(TargetError):
+    """Stable: the device answered and refused (no space, no permission, a path that cannot be). Never retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command on the device ended. A non-zero exit status is an answer, not an exception."""
+
+    argv: tuple[str, ...]
+    exit_status: int
+    """Negative: killed by that signal."""
+    stdout: bytes
+    stderr: bytes
+    duration_s: float
+    timed_out: bool = False
+    truncated: bool = False
+    """Output beyond the limit was read and thrown away."""
+
+
+class Session(Protocol):
+    """What a transport's `connect(target)` yields. Paths are relative to the session's work directory on the device."""
+
+    @property
+    def python(self) -> str:
+        """The interpreter that runs the Python runner on this device."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        max_output_bytes: int = 16 << 20,
+    ) -> CommandResult:
+        """Run a command in the work directory; at the timeout its whole process group is killed on the device."""
+
+    def push(self, source: Path, destination: str) -> None:
+        """Copy a file: free space first, temporary name, sha256 computed on the device, atomic rename.
+
+        An unchanged file is not sent again.
+        """
+
+    def pull(self, source: str, *, max_bytes: int) -> bytes:
+        """Read a file of the device; larger than `max_bytes` is CommandFailed."""
+
+    def remove(self, path: str) -> None:
+        """Delete a file or a folder with all in it; absent is fine."""
