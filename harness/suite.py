@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-Scalar = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A plug-in's name plus the parameters that differ from its defaults, in the order of its fields."""
-
-    name: str
-    params: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def label(self) -> str:
-        """`magnitude_prune(sparsity=0.9)`: stable, what tables print and cell keys hash."""
-        if not self.params:
-            return self.name
-        return f"{self.name}({', '.join(f'{key}={_text(value)}' for key, value in self.params)})"
-
-    def __str__(self) -> str:
-        return self.label
+from harness import plugins
+from harness.document import Document, Place, read_document
+from harness.errors import UserError, nearest
+from harness.plugins import Choice
+from results.record import canonical_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +58,363 @@ class Sampling:
     """Test examples that accuracy is measured on; None: all."""
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_text(v) for v in value) + "]"
-    return format(value, "g") if isinstance(value, float) else str(value)
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A set of cells: those whose axes match every pattern. One item of `include` or `exclude`."""
+
+    patterns: tuple[tuple[str, tuple[str, ...]], ...]
+    """(axis, alternatives); `*` in an alternative stands for any text."""
+    where: str
+    """`suite.yaml:12`, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One paper table that a suite asks for."""
+
+    name: str
+    caption: str = ""
+    rows: tuple[str, ...] = ("model", "method")
+    columns: str = "backend"
+    metrics: tuple[str, ...] = ("latency", "speedup", "top1", "artifact_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What is compared and how it is measured. Every name in it resolves."""
+
+    name: str
+    about: str
+    path: Path
+    workloads: tuple[Workload, ...]
+    methods: tuple[Choice, ...]
+    backends: tuple[Choice, ...]
+    targets: tuple[str, ...]
+    points: tuple[OperatingPoint, ...]
+    sampling: Sampling
+    baseline: tuple[tuple[str, str], ...]
+    """(axis, label): a ratio is relative to the cell with these axes replaced and all others equal."""
+    include: tuple[Condition, ...]
+    exclude: tuple[Condition, ...]
+    tables: tuple[TableSpec, ...]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All that a report needs of the suite; stored with the Run."""
+        return {
+            "name": self.name,
+            "about": self.about,
+            "models": [workload.label for workload in self.workloads],
+            "methods": [choice.label for choice in self.methods],
+            "backends": [choice.label for choice in self.backends],
+            "targets": list(self.targets),
+            "operating_points": [dataclasses.asdict(point) for point in self.points],
+            "sampling": dataclasses.asdict(self.sampling),
+            "baseline": dict(self.baseline),
+            "tables": [dataclasses.asdict(table) for table in self.tables],
+            "seed": self.seed,
+        }
+
+
+AXES = ("model", "method", "backend", "target", "threads", "batch")
+METRICS = (
+    "latency", "speedup", "top1", "artifact_size", "peak_memory", "model_memory", "energy",
+    "macs", "nonzero_macs", "params", "nonzero_params", "weight_bits", "weight_bytes",
+)  # fmt: skip
+"""What a paper table may print: measurements, claims, and the speed-up over the baseline."""
+_KEYS = (
+    "name", "about", "extends", "models", "methods", "backends", "targets", "operating_points", "sampling", "baseline",
+    "include", "exclude", "tables", "seed",
+)  # fmt: skip
+_REQUIRED = ("models", "methods", "backends")
+
+
+def load_suite(reference: str, *, known_targets: Sequence[str]) -> Suite:
+    """Load and resolve a suite by path, or by name from the ones that ship with Assay.
+
+    UserError with file, line and nearest name for anything that does not resolve.
+    """
+    document = _extended(find_suite(reference), ())
+    return _Reader(document, known_targets).suite()
+
+
+def shipped_suites() -> tuple[Path, ...]:
+    return tuple(sorted((Path(__file__).resolve().parent.parent / "suites").glob("*.yaml")))
+
+
+def find_suite(reference: str) -> Path:
+    path = Path(reference)
+    if path.is_file():
+        return path
+    shipped = {p.stem: p for p in shipped_suites()}
+    if reference in shipped:
+        return shipped[reference]
+    raise UserError(f"no suite `{reference}`: neither a file nor a suite that ships with Assay.{nearest(path.stem, shipped)}")
+
+
+def _extended(path: Path, seen: tuple[Path, ...]) -> Document:
+    """The document with its `extends` chain merged in: a key of the extending suite replaces the base's; `sampling` by key."""
+    document = read_document(path)
+    if not isinstance(document.value, dict):
+        raise UserError(f"{path}: a suite is a mapping with the keys {', '.join(_KEYS)}")
+    base_name = document.value.get("extends")
+    if base_name is None:
+        return document
+    where = document.where(("extends",))
+    if not isinstance(base_name, str):
+        raise UserError(f"{where}: `extends` is the name or path of one suite, not {base_name!r}")
+    beside = path.parent / base_name
+    base_path = (beside if beside.is_file() else find_suite(base_name)).resolve()
+    if base_path in (*seen, path.resolve()):
+        raise UserError(f"{where}: `extends` goes round in a circle: {base_path}")
+    base = _extended(base_path, (*seen, path.resolve()))
+    merged = {key: value for key, value in base.value.items() if key not in ("name", "about")} | document.value
+    if isinstance(base.value.get("sampling"), dict) and isinstance(document.value.get("sampling"), dict):
+        merged["sampling"] = base.value["sampling"] | document.value["sampling"]
+    inherited = {place: where for place, where in base.places.items() if place and place[0] not in document.value}
+    return Document(path, merged, inherited | document.places)
+
+
+class _Reader:
+    """Turns a document into a Suite; every complaint carries the line."""
+
+    def __init__(self, document: Document, known_targets: Sequence[str]) -> None:
+        self.document = document
+        self.known_targets = tuple(known_targets)
+
+    def suite(self) -> Suite:
+        root = self.document.value
+        self._keys(root, (), _KEYS)
+        for key in _REQUIRED:
+            if not root.get(key):
+                raise self._error(
+                    (key,), f"`{key}` is missing or empty; a suite needs at least one of each of {', '.join(_REQUIRED)}"
+                )
+        methods = self._choices("methods")
+        backends = self._choices("backends")
+        workloads = tuple(self._workloads())
+        targets = self._targets()
+        points = self._points()
+        labels: dict[str, tuple[str, ...]] = {
+            "model": tuple(w.label for w in workloads),
+            "method": tuple(c.label for c in methods),
+            "backend": tuple(c.label for c in backends),
+            "target": targets,
+            "threads": tuple(str(n) for n in dict.fromkeys(p.threads for p in points)),
+            "batch": tuple(str(n) for n in dict.fromkeys(p.batch for p in points)),
+        }
+        for axis in ("model", "method", "backend", "target"):
+            self._unique(labels[axis], axis)
+        return Suite(
+            name=self._name(),
+            about=self._text("about", ""),
+            path=self.document.path,
+            workloads=workloads,
+            methods=methods,
+            backends=backends,
+            targets=targets,
+            points=points,
+            sampling=self._settings(("sampling",), Sampling),
+            baseline=self._baseline(labels),
+            include=self._conditions("include", labels),
+            exclude=self._conditions("exclude", labels),
+            tables=self._tables(),
+            seed=self._integer("seed", 0, least=0),
+        )
+
+    def _choices(self, key: str) -> tuple[Choice, ...]:
+        return tuple(choice for choice, _ in self._expanded(key, reserved=()))
+
+    def _workloads(self) -> Iterator[Workload]:
+        for choice, extra in self._expanded("models", reserved=("layers",)):
+            data = plugins.instantiate("models", choice).data
+            try:
+                plugins.load("data", data)
+            except UserError as error:
+                raise self._error(("models",), f"model `{choice.label}`: {error}") from None
+            layers = extra.get("layers")
+            if layers is None:
+                yield Workload(choice, data)
+                continue
+            if not isinstance(layers, list) or not layers or not all(isinstance(layer, str) for layer in layers):
+                raise self._error(
+                    ("models",), f"`layers` of `{choice.name}` is a list of layer names or patterns, not {layers!r}"
+                )
+            for layer in _matching_layers(choice, data, layers, self.document.where(("models",))):
+                yield Workload(choice, data, layer)
+
+    def _expanded(self, key: str, reserved: tuple[str, ...]) -> Iterator[tuple[Choice, dict[str, Any]]]:
+        """Each item is a name, or a name with parameters; a parameter given as a list stands for one choice for each value."""
+        items = self.document.value[key]
+        if not isinstance(items, list):
+            raise self._error((key,), f"`{key}` is a list, not {items!r}")
+        for index, item in enumerate(items):
+            place: Place = (key, index)
+            name, given = self._named(item, place)
+            extra = {k: v for k, v in given.items() if k in reserved}
+            params = {k: v for k, v in given.items() if k not in reserved}
+            try:
+                plugins.load(key, name)
+                axes = {k: v if isinstance(v, list) and not plugins.takes_list(key, name, k) else [v] for k, v in params.items()}
+                for values in itertools.product(*axes.values()):
+                    yield plugins.resolve(key, name, dict(zip(axes, values, strict=True))), extra
+            except UserError as error:
+                raise self._error((*place, name), str(error)) from None
+            if not all(axes.values()):
+                raise self._error((*place, name), f"a parameter of `{name}` is an empty list; give it a value")
+
+    def _named(self, item: Any, place: Place) -> tuple[str, dict[str, Any]]:
+        if isinstance(item, str):
+            return item, {}
+        if isinstance(item, dict) and len(item) == 1:
+            ((name, params),) = item.items()
+            if params is None:
+                return name, {}
+            if isinstance(params, dict):
+                return name, params
+        raise self._error(place, f"expected a name, or one name with its parameters (`name: {{key: value}}`), not {item!r}")
+
+    def _targets(self) -> tuple[str, ...]:
+        names = self.document.value.get("targets", ["local"])
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise self._error(("targets",), f"`targets` is a list of target names, not {names!r}")
+        for index, name in enumerate(names):
+            if name not in self.known_targets:
+                raise self._error(("targets", index), f"unknown target `{name}`.{nearest(name, self.known_targets)}")
+        return tuple(names)
+
+    def _points(self) -> tuple[OperatingPoint, ...]:
+        given = self.document.value.get("operating_points", {})
+        self._keys(given, ("operating_points",), ("threads", "batch"))
+        axes = {}
+        for key in ("threads", "batch"):
+            values = given.get(key, 1)
+            values = values if isinstance(values, list) else [values]
+            if not values or not all(isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= 4096 for v in values):
+                raise self._error(
+                    ("operating_points", key), f"`{key}` is a whole number from 1 to 4096, or a list of them, not {given[key]!r}"
+                )
+            self._unique([str(v) for v in values], key)
+            axes[key] = values
+        return tuple(OperatingPoint(threads, batch) for threads in axes["threads"] for batch in axes["batch"])
+
+    def _baseline(self, labels: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
+        given = self.document.value.get("baseline", {"method": labels["method"][0]})
+        self._keys(given, ("baseline",), AXES)
+        for axis, label in given.items():
+            if str(label) not in labels[axis]:
+                raise self._error(
+                    ("baseline", axis), f"baseline {axis} `{label}` is not in this suite.{nearest(str(label), labels[axis])}"
+                )
+        return tuple((axis, str(label)) for axis, label in given.items())
+
+    def _conditions(self, key: str, labels: Mapping[str, Sequence[str]]) -> tuple[Condition, ...]:
+        items = self.document.value.get(key, [])
+        if not isinstance(items, list):
+            raise self._error((key,), f"`{key}` is a list of conditions, not {items!r}")
+        return tuple(self._condition(item, (key, index), labels) for index, item in enumerate(items))
+
+    def _condition(self, item: Any, place: Place, labels: Mapping[str, Sequence[str]]) -> Condition:
+        self._keys(item, place, AXES)
+        if not item:
+            raise self._error(place, "an empty condition would match every cell; name at least one axis")
+        patterns = []
+        for axis, given in item.items():
+            alternatives = tuple(str(value) for value in (given if isinstance(given, list) else [given]))
+            for alternative in alternatives:
+                if not any(matches(alternative, label) for label in labels[axis]):
+                    raise self._error(
+                        (*place, axis), f"{axis} `{alternative}` matches nothing here.{nearest(alternative, labels[axis])}"
+                    )
+            patterns.append((axis, alternatives))
+        return Condition(tuple(patterns), self.document.where(place))
+
+    def _tables(self) -> tuple[TableSpec, ...]:
+        items = self.document.value.get("tables", [{"name": "summary"}])
+        if not isinstance(items, list):
+            raise self._error(("tables",), f"`tables` is a list, not {items!r}")
+        tables = tuple(self._table(item, ("tables", index)) for index, item in enumerate(items))
+        self._unique([table.name for table in tables], "tables")
+        return tables
+
+    def _table(self, item: Any, place: Place) -> TableSpec:
+        table: TableSpec = self._settings(place, TableSpec, item)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", table.name):
+            raise self._error(
+                (*place, "name"), f"a table's name becomes a file name: letters, digits, - and _, not {table.name!r}"
+            )
+        for key, given, known in (
+            ("rows", table.rows, AXES),
+            ("columns", (table.columns,), AXES),
+            ("metrics", table.metrics, METRICS),
+        ):
+            for name in given:
+                if name not in known:
+                    raise self._error((*place, key), f"unknown {key} `{name}`.{nearest(name, known)}")
+        if table.columns in table.rows:
+            raise self._error((*place, "columns"), f"axis `{table.columns}` cannot be both rows and columns")
+        return table
+
+    def _settings(self, place: Place, kind: type[Any], given: Any = None) -> Any:
+        """A settings dataclass from a mapping, strictly typed."""
+        from pydantic import TypeAdapter, ValidationError
+
+        given = given if given is not None else self.document.value.get(place[0], {})
+        self._keys(given, place, tuple(field.name for field in dataclasses.fields(kind)))
+        try:
+            return TypeAdapter(kind).validate_json(canonical_json(given), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise self._error((*place, *first["loc"]), f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def _keys(self, given: Any, place: Place, known: Sequence[str]) -> None:
+        if not isinstance(given, dict):
+            raise self._error(place, f"expected a mapping with the keys {', '.join(known)}, not {given!r}")
+        for key in given:
+            if key not in known:
+                raise self._error((*place, key), f"unknown key `{key}`.{nearest(key, known)}")
+
+    def _unique(self, labels: Sequence[str], axis: str) -> None:
+        for index, label in enumerate(labels):
+            if label in labels[:index]:
+                raise self._error((axis if axis in _KEYS else f"{axis}s",), f"{axis} `{label}` is named twice")
+
+    def _name(self) -> str:
+        name = self._text("name", self.document.path.stem)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+            raise self._error(("name",), f"a suite's name is letters, digits, `-`, `_` and `.`, not {name!r}")
+        return name
+
+    def _text(self, key: str, default: str) -> str:
+        value = self.document.value.get(key, default)
+        if not isinstance(value, str):
+            raise self._error((key,), f"`{key}` is text, not {value!r}")
+        return value.strip()
+
+    def _integer(self, key: str, default: int, least: int) -> int:
+        value = self.document.value.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+            raise self._error((key,), f"`{key}` is a whole number from {least} to 2**31, not {value!r}")
+        return value
+
+    def _error(self, place: Place, message: str) -> UserError:
+        return UserError(f"{self.document.where(place)}: {message}")
+
+
+def matches(pattern: str, label: str) -> bool:
+    """Whether a label is the pattern; `*` stands for any text, and a bare plug-in name for it with any parameters."""
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(rf"{expression}(\(.*\))?" if "(" not in pattern else expression, label, re.DOTALL) is not None
+
+
+def _matching_layers(choice: Choice, data: str, patterns: Sequence[str], where: str) -> Iterator[str]:
+    """Names of the network's modules that match; the only check that has to build the network."""
+    spec = plugins.instantiate("data", Choice(data)).spec
+    known = [name for name, _ in plugins.instantiate("models", choice).build(spec).named_modules() if name]
+    chosen = []
+    for pattern in patterns:
+        found = [name for name in known if matches(pattern, name)]
+        if not found:
+            raise UserError(f"{where}: no layer of `{choice.label}` matches `{pattern}`.{nearest(pattern, known)}")
+        chosen += found
+    yield from dict.fromkeys(chosen)

@@ -1,0 +1,146 @@
+"""Doctor: what is missing on a device, what makes its times noisy, and how to mend it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from targets.facts import machine_facts, state
+
+from harness import plugins
+from harness.cache import cache_root
+from harness.steps import versions
+from targets.session import Session
+from targets.target import Target
+from targets.transports import connect
+
+Level = Literal["good", "note", "noise", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `mend` says what to do about it."""
+
+    level: Level
+    what: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return dataclasses.asdict(self)
+
+
+_SMT = "/sys/devices/system/cpu/smt"
+_SWITCHES = (
+    ("/sys/devices/system/cpu/cpufreq/boost", "1", "turbo boost is on", "echo 0 | sudo tee {path}"),
+    ("/sys/devices/system/cpu/intel_pstate/no_turbo", "0", "turbo is on", "echo 1 | sudo tee {path}"),
+    (f"{_SMT}/active", "1", "SMT is on: two threads share a core", f"echo off | sudo tee {_SMT}/control"),
+    ("/proc/sys/kernel/numa_balancing", "1", "NUMA balancing moves pages", "sudo sysctl kernel.numa_balancing=0"),
+)
+"""(file, the value that is noisy, what that means, how to mend it)"""
+
+
+def examine(target: Target) -> tuple[Finding, ...]:
+    """Look at a device through its own session, and at this host where it builds for it."""
+    with connect(target) as session:
+        facts, now = machine_facts(session), state(session)
+        return (*_machine(facts), *_noise(session, facts, now), *_python(session, target), *_host())
+
+
+def _machine(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    yield Finding("good", f"{_value(facts, 'cpu_model')}, {_value(facts, 'cores')} cores, kernel {_value(facts, 'kernel')}")
+    if _value(facts, "virtualization"):
+        yield Finding(
+            "noise",
+            f"a virtual machine ({_value(facts, 'virtualization')}): neighbours share its cores",
+            "compare only within one interleaved run",
+        )
+
+
+def _noise(session: Session, facts: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
+    load = _value(now, "load_average")
+    cores = _value(facts, "cores") or 1
+    if load:
+        one_minute = float(load[0])
+        busy = one_minute > 0.25 * cores
+        yield Finding(
+            "noise" if busy else "good",
+            f"load average {one_minute:.2f} on {cores} cores",
+            "stop other work before you measure: `ps -eo pcpu,comm --sort=-pcpu | head`" if busy else "",
+        )
+    governors = sorted({str(policy.get("governor")) for policy in (_value(now, "cpufreq") or [])})
+    if not governors:
+        yield Finding("note", "no cpufreq: the clock can be neither read nor pinned here; records say `uncontrolled`")
+    elif governors != ["performance"]:
+        yield Finding(
+            "noise",
+            f"governor {', '.join(governors)}",
+            "echo performance | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
+        )
+    else:
+        yield Finding("good", "governor performance")
+    for path, noisy, what, mend in _SWITCHES:
+        yield from _switch(session, path, noisy, what, mend)
+
+
+def _switch(session: Session, path: str, noisy: str, what: str, mend: str) -> Iterator[Finding]:
+    result = session.run(["cat", path], timeout_s=10)
+    if result.exit_status == 0:
+        is_noisy = result.stdout.decode("utf-8", "replace").strip() == noisy
+        yield Finding(
+            "noise" if is_noisy else "good", what if is_noisy else f"{path} is quiet", mend.format(path=path) if is_noisy else ""
+        )
+
+
+def _python(session: Session, target: Target) -> Iterator[Finding]:
+    """Which backends the device's own Python can run."""
+    result = session.run([session.python, "-c", "import sys; print(sys.version.split()[0])"], timeout_s=60)
+    if result.exit_status:
+        yield Finding(
+            "missing",
+            f"no Python at {session.python} on {target.name}",
+            "install Python 3.8 or newer there, or name it in the inventory",
+        )
+        return
+    yield Finding("good", f"Python {result.stdout.decode().strip()}")
+    for name in plugins.names("backends"):
+        requires = plugins.load("backends", name).requires
+        probe = f"import importlib.metadata as m\nfor d in {list(requires)!r}:\n print(d, m.version(d))"
+        found = session.run([session.python, "-c", probe], timeout_s=60)
+        if found.exit_status == 0:
+            yield Finding("good", f"backend {name}: {', '.join(found.stdout.decode().splitlines()) or 'needs nothing'}")
+        else:
+            yield Finding(
+                "missing", f"backend {name}: not usable on {target.name}", f"{session.python} -m pip install {' '.join(requires)}"
+            )
+
+
+def _host() -> Iterator[Finding]:
+    compiler = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    if compiler is None:
+        yield Finding("missing", "no C compiler on this host", "apt install gcc, or your system's equivalent")
+    else:
+        yield Finding("good", f"C compiler {compiler}")
+    absent = [name for name, found in versions(("torch", "onnx", "litert-torch", "ai-edge-quantizer")).items() if found is None]
+    if absent:
+        yield Finding(
+            "missing",
+            f"{', '.join(absent)}: networks cannot be made here, only prebuilt files measured",
+            f"pip install {' '.join(absent)}",
+        )
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    yield Finding(
+        "good" if free > 2 << 30 else "noise",
+        f"{free / 1e9:.1f} GB free in the cache folder {root}",
+        "" if free > 2 << 30 else "free some space",
+    )
+
+
+def _value(facts: Mapping[str, Any], key: str) -> Any:
+    """A fact, or None where it is absent (facts say absence as a mapping with a reason)."""
+    value = facts.get(key)
+    return None if isinstance(value, Mapping) and "reason" in value else value

@@ -1,0 +1,200 @@
+"""Executor: does Steps in worker processes of this machine, what is needed first, and says how each one ended.
+
+A worker that dies (a converter that crashes) takes no other step with it: the pool is renewed and what was under way is done again, alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cache import cache_root
+from harness.errors import BuildError, Unsupported, UserError
+from harness.steps import Step
+
+_LOG_TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step has no result."""
+
+    step: str
+    """The title of the step at fault, which may be one that the asked-for step needs."""
+    error_class: str
+    message: str
+    log_tail: str = ""
+    """The end of what the step and the tools it called printed."""
+
+    @property
+    def is_unsupported(self) -> bool:
+        return self.error_class == Unsupported.__name__
+
+
+OnStep = Callable[[Step, str], None]
+"""Called with a step and `started`, `done` or `failed`."""
+
+
+class Executor:
+    """Worker processes on this machine, one a core that may be used; a `with` block, since they end with it."""
+
+    def __init__(self, workers: int, on_step: OnStep = lambda _step, _event: None) -> None:
+        self.workers = workers
+        self._on_step = on_step
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self, steps: Sequence[Step]) -> dict[str, Failure | None]:
+        """Do the steps and all they need; the answer has every one of them by key, None where the result is in the cache."""
+        order = list(dict.fromkeys(_with_needs(steps)))
+        ended: dict[str, Failure | None] = {step.key: None for step in order if step.is_done()}
+        waiting = [step for step in order if step.key not in ended]
+        running: dict[Future[Failure | None], Step] = {}
+        suspects: list[Step] = []
+        while waiting or running or suspects:
+            for step in [s for s in waiting if all(need.key in ended for need in s.needs)]:
+                failure = next((failure for need in step.needs if (failure := ended[need.key])), None)
+                if failure is not None:
+                    waiting.remove(step)
+                    ended[step.key] = failure
+                elif self._has_room(step, running) and not suspects:
+                    waiting.remove(step)
+                    running[self._submit(step)] = step
+            if suspects and not running:
+                running[self._submit(step := suspects.pop(0))] = step
+            if not running:
+                continue
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            broken = [running[future] for future in finished if isinstance(future.exception(), BrokenProcessPool)]
+            if broken:
+                self.stop()
+                under_way = list(running.values())
+                running.clear()
+                if len(under_way) > 1:
+                    suspects += under_way
+                else:
+                    (step,) = under_way
+                    ended[step.key] = Failure(
+                        step.title, "WorkerDied", f"{step.title}: the process that did it died", _log_tail(step)
+                    )
+                    self._on_step(step, "failed")
+                continue
+            for future in finished:
+                step = running.pop(future)
+                ended[step.key] = future.result()
+                self._on_step(step, "failed" if ended[step.key] else "done")
+        return ended
+
+    def _has_room(self, step: Step, running: Mapping[Future[Failure | None], Step]) -> bool:
+        return not running or step.cores + sum(other.cores for other in running.values()) <= self.workers
+
+    def _submit(self, step: Step) -> Future[Failure | None]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")  # torch and BLAS threads do not survive a fork
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),))
+        self._on_step(step, "started")
+        return self._pool.submit(_do, step)
+
+    def stop(self) -> None:
+        """Kill the workers at once; unfinished steps leave their journals."""
+        if self._pool is None:
+            return
+        workers = list((self._pool._processes or {}).values())
+        for worker in workers:
+            worker.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, so that a killed harness leaves nothing running (Linux; elsewhere no-op)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def log_path(step: Step) -> Path:
+    return cache_root() / "logs" / f"{step.key}.log"
+
+
+def _with_needs(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield from _with_needs(step.needs)
+        yield step
+
+
+def _start_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator ends its workers itself
+    die_with_parent(parent)
+
+
+def _do(step: Step) -> Failure | None:
+    """In a worker: do the step with everything it prints kept in its log; an error of any type is this step's failure alone."""
+    from harness.perform import perform
+
+    with _output_to(log_path(step)):
+        try:
+            perform(step, _progress_to_log())
+        except Exception as error:  # noqa: BLE001 - the one border behind which a plug-in may raise anything; the record keeps it
+            traceback.print_exc()
+            own = isinstance(error, (BuildError, Unsupported, UserError))
+            message = str(error) if own else f"{step.title}: {type(error).__name__}: {error}"
+            return Failure(step.title, type(error).__name__, message, _log_tail(step))
+    return None
+
+
+def _progress_to_log() -> Callable[[str, float], None]:
+    last = 0.0
+
+    def report(what: str, share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > 1 or share >= 1:
+            last = time.monotonic()
+            print(f"{what}: {share:.0%}", flush=True)
+
+    return report
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Send file descriptors 1 and 2 to a file: converters print from C++ too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = (os.dup(1), os.dup(2))
+    with path.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, copy in enumerate(kept, start=1):
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def _log_tail(step: Step) -> str:
+    path = log_path(step)
+    if not path.exists():
+        return ""
+    return path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")

@@ -1,0 +1,38 @@
+"""What decides a cell's numbers beside its axes: the steps that make its artifact, how it is measured, and the machine behind the target."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+
+from targets.facts import machine_facts, machine_key
+
+from harness.plan import Point
+from harness.steps import build_step, sources_sha256, versions
+from harness.suite import Suite
+from results.record import canonical_sha256
+from targets.target import Target
+from targets.transports import connect
+
+_MEASURING_SOURCES = ("run.py", "measure.py", "backend.py", "runners/*.py")
+
+
+def identify(suite: Suite, targets: Mapping[str, Target]) -> Callable[[Point], str]:
+    """A function that hashes all of it for one point of the matrix. Devices are not touched; this machine is."""
+    measuring = [dataclasses.asdict(suite.sampling), suite.seed, sources_sha256(_MEASURING_SOURCES), versions(("numpy",))]
+    machines = {name: canonical_sha256([measuring, _machine(targets[name])]) for name in suite.targets}
+
+    def of(point: Point) -> str:
+        workload, method, backend, target, operating_point = point
+        build = build_step(workload, method, backend, target, operating_point, suite.seed)
+        return hashlib.sha256(f"{build.key}\n{machines[target.name]}".encode()).hexdigest()
+
+    return of
+
+
+def _machine(target: Target) -> str:
+    if target.transport != "local":
+        return canonical_sha256(dataclasses.asdict(target))
+    with connect(target) as session:
+        return machine_key(machine_facts(session))

@@ -1,0 +1,191 @@
+"""Does a Step: trains, compresses, cuts out a layer, exports, builds; each leaves its result in a folder of the cache.
+
+Torch and the converters are imported inside the functions: this module is loaded by workers, which do one thing or the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import plugins
+from harness.cache import appearing, cache_root, locked
+from harness.errors import BuildError
+from harness.plugins import Choice
+from harness.steps import Kind, Step, weights_file
+from results.record import canonical_json
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is."""
+EXAMPLES = 64
+"""Test examples whose reference answers are kept with a compressed network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A step under way."""
+
+    inputs: Mapping[str, Any]
+    needs: tuple[Path, ...]
+    """Result folders of the steps it needs."""
+    folder: Path
+    """Where the result goes; appears in the cache when the step ends well."""
+    journal: Path
+    """Survives a kill; emptied when the step ends well."""
+    on_progress: Progress
+
+
+def perform(step: Step, on_progress: Progress) -> None:
+    """Do a step unless its result is there; what it needs must be done. Safe among processes that want the same step."""
+    with locked(step.key):
+        if step.is_done():
+            return
+        journal = cache_root() / "journal" / step.key
+        journal.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with appearing(step.folder) as folder:
+            _PERFORM[step.kind](Task(json.loads(step.inputs), tuple(n.folder for n in step.needs), folder, journal, on_progress))
+            facts = {"title": step.title, "inputs": json.loads(step.inputs), "duration_s": time.monotonic() - started}
+            (folder / "step.json").write_text(canonical_json(facts))
+    for path in sorted(journal.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    journal.rmdir()
+
+
+def _train(task: Task) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from harness.checkpoint import load_weights
+    from harness.train import evaluate, train
+
+    model, data = _plugin("models", task.inputs["model"]), plugins.instantiate("data", Choice(task.inputs["data"]))
+    torch.set_num_threads(model.recipe().threads)
+    torch.manual_seed(task.inputs["seed"])
+    module = model.build(data.spec)
+    log: list[dict[str, Any]] = []
+    if model.weights:
+        load_weights(module, weights_file(model.weights))
+    else:
+        train(
+            module,
+            data.load("train"),
+            model.recipe(),
+            seed=task.inputs["seed"],
+            journal=task.journal,
+            on_progress=task.on_progress,
+            log=log,
+        )
+    module.eval()
+    facts = {"log": log, "validation": dict(evaluate(module, data.load("validation"))), "weights": model.weights or None}
+    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, task.folder / "weights.safetensors")
+    (task.folder / "train.json").write_text(canonical_json(facts))
+
+
+def _compress(task: Task) -> None:
+    import torch
+
+    from harness.checkpoint import load_weights
+    from harness.context import Context
+
+    model, data = _plugin("models", task.inputs["model"]), plugins.instantiate("data", Choice(task.inputs["data"]))
+    torch.set_num_threads(model.recipe().threads)
+    module = model.build(data.spec)
+    load_weights(module, task.needs[0] / "weights.safetensors")
+    module.eval()
+    context = Context(task.inputs["seed"], data, model.recipe(), task.journal, task.on_progress)
+    torch.manual_seed(task.inputs["seed"])
+    compressed = _plugin("methods", task.inputs["method"]).compress(module, data, context)
+    if len(compressed.members) != 1:
+        raise BuildError(f"a method returned {len(compressed.members)} networks; only one a method can be measured so far")
+    (member,) = compressed.members
+    test = data.load("test").inputs
+    _save_network(task.folder, member.module, member.reference, test[:EXAMPLES], compressed.calibration)
+    facts = {
+        "numeric": compressed.numeric,
+        "claims": dataclasses.asdict(member.claims),
+        "quantization": None if compressed.quantization is None else dataclasses.asdict(compressed.quantization),
+        "left_alone": compressed.left_alone,
+        "log": [*compressed.log],
+    }
+    (task.folder / "compressed.json").write_text(canonical_json(facts))
+
+
+def _layer(task: Task) -> None:
+    import numpy as np
+
+    from harness.compression.numerics.counting import claims
+    from harness.export import cut_layer
+
+    whole = json.loads((task.needs[0] / "compressed.json").read_text())
+    with np.load(task.needs[0] / "examples.npz") as stored:
+        layer, layer_inputs = cut_layer(task.needs[0] / "module.pt2", task.inputs["layer"], stored["inputs"])
+    _save_network(task.folder, layer, layer, layer_inputs, None)
+    claimed = claims(layer, layer_inputs.shape[1:], weight_bits=whole["claims"]["weight_bits"])
+    (task.folder / "compressed.json").write_text(canonical_json(whole | {"claims": dataclasses.asdict(claimed)}))
+
+
+def _save_network(folder: Path, module: Any, reference: Any, examples: Any, calibration: Any) -> None:
+    import numpy as np
+    import torch
+
+    from harness.export import save_program
+
+    save_program(module, tuple(examples.shape[1:]), folder / "module.pt2")
+    with torch.inference_mode():
+        outputs = reference(torch.from_numpy(examples)).numpy()
+    np.savez(folder / "examples.npz", inputs=examples, outputs=outputs)
+    if calibration is not None:
+        np.save(folder / "calibration.npy", calibration)
+
+
+def _export(task: Task) -> None:
+    import numpy as np
+
+    from harness.compression import Quantization
+    from harness.export import Examples, export
+
+    (network,) = task.needs
+    facts = json.loads((network / "compressed.json").read_text())
+    with np.load(network / "examples.npz") as stored:
+        examples = Examples(stored["inputs"], stored["outputs"])
+    calibration = network / "calibration.npy"
+    export(
+        network / "module.pt2",
+        form=task.inputs["form"],
+        batch=task.inputs["batch"],
+        isa=task.inputs["isa"],
+        numeric=facts["numeric"],
+        quantization=Quantization(**facts["quantization"]) if facts["quantization"] else None,
+        calibration=np.load(calibration) if calibration.exists() else None,
+        examples=examples,
+        folder=task.folder,
+    )
+
+
+def _build(task: Task) -> None:
+    from harness.export import Exported
+    from targets.target import Target
+
+    exported: Exported = Exported.load(task.needs[0])
+    target = Target(**task.inputs["target"])
+    _plugin("backends", task.inputs["backend"]).build(exported, target, task.folder).save()
+
+
+def _plugin(family: str, given: Mapping[str, Any]) -> Any:
+    choice = plugins.resolve(family, given["name"], given["params"])
+    return plugins.instantiate(family, choice)
+
+
+_PERFORM: Mapping[Kind, Callable[[Task], None]] = {
+    "train": _train,
+    "compress": _compress,
+    "layer": _layer,
+    "export": _export,
+    "build": _build,
+}

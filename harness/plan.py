@@ -1,0 +1,162 @@
+"""Plan: every cell of a suite with its identity and its verdict, before anything is run. Pure: no device, no file, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from harness import plugins
+from harness.compression import Numeric
+from harness.plugins import Choice
+from harness.suite import Condition, OperatingPoint, Sampling, Suite, Workload, matches
+from results.record import Axes, PlannedCell, Status, canonical_sha256
+from targets.target import Target
+
+Verdict = Literal["run", "cached", "unsupported", "excluded"]
+FINAL_STATUSES: frozenset[Status] = frozenset({"ok", "unsupported", "wrong", "failed"})
+"""A record with one of these answers its cell until an input changes; `unreachable` and `invalid` are tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A record that the store already holds for a cell's inputs."""
+
+    record_id: str
+    status: Status
+
+
+Point = tuple[Workload, Choice, Choice, Target, OperatingPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the matrix, planned but not run."""
+
+    workload: Workload
+    method: Choice
+    backend: Choice
+    target: Target
+    point: OperatingPoint
+    numeric: Numeric
+    axes: Axes
+    key: str
+    """sha256 over the axes alone."""
+    input_hash: str
+    """sha256 over the axes and all that decides the numbers."""
+    verdict: Verdict
+    reason: str | None = None
+    record_id: str | None = None
+    """The record that answers a cached cell."""
+
+    @property
+    def block(self) -> tuple[str, str, OperatingPoint]:
+        """Cells of one block are compared with each other and so are measured interleaved: same model, device and operating point."""
+        return (self.axes.model, self.target.name, self.point)
+
+    def planned(self, position: int) -> PlannedCell:
+        return PlannedCell(self.key, self.input_hash, self.axes, position, self.record_id)
+
+
+def plan(
+    suite: Suite,
+    targets: Mapping[str, Target],
+    identify: Callable[[Point], str],
+    done: Callable[[Sequence[str]], Mapping[str, Done]],
+) -> tuple[Cell, ...]:
+    """Every cell of the matrix in the suite's order, excluded ones included.
+
+    `identify` hashes all that decides a cell's numbers beside its axes (the steps that make its artifact, how it is measured, on what
+    machine); `done` says which of many input hashes the store can already answer.
+    """
+    supports = _Supports()
+    keep, drop = _matcher(suite, suite.include), _matcher(suite, suite.exclude)
+    cells = []
+    for workload, method, backend, name, point in itertools.product(
+        suite.workloads, suite.methods, suite.backends, suite.targets, suite.points
+    ):
+        target = targets[name]
+        numeric: Numeric = plugins.load("methods", method.name).numeric
+        axes = Axes(workload.model.label, method.label, backend.label, name, point.threads, point.batch, workload.layer)
+        key = cell_key(axes)
+        input_hash = hashlib.sha256(f"{key}\n{identify((workload, method, backend, target, point))}".encode()).hexdigest()
+        verdict, reason = _verdict(
+            keep(axes, workload) if suite.include else "",
+            drop(axes, workload),
+            supports(workload, numeric, backend, target),
+        )
+        cells.append(Cell(workload, method, backend, target, point, numeric, axes, key, input_hash, verdict, reason))
+    answered = done([cell.input_hash for cell in cells if cell.verdict != "excluded"])
+    return tuple(_answered(cell, answered.get(cell.input_hash)) for cell in cells)
+
+
+def cell_key(axes: Axes) -> str:
+    """Hash of the axes only; None axes are left out, so that a new axis does not break old Series."""
+    return canonical_sha256({name: value for name in Axes.__slots__ if (value := getattr(axes, name)) is not None})
+
+
+def estimated_s(cell: Cell, sampling: Sampling) -> float:
+    """Rough seconds a cell will take; 0 for cells that are not run. Training and compression are not in it."""
+    process_start_s = 1.0
+    if cell.verdict != "run":
+        return 0.0
+    return (sampling.launches + 1) * process_start_s + sampling.launches * (sampling.warmup_s + sampling.min_s)
+
+
+def _verdict(keep: str | None, drop: str | None, unsupported: str | None) -> tuple[Verdict, str | None]:
+    if keep is None:
+        return "excluded", "no `include` condition matches"
+    if drop is not None:
+        return "excluded", f"by `exclude` at {drop}"
+    return ("run", None) if unsupported is None else ("unsupported", unsupported)
+
+
+def _answered(cell: Cell, done: Done | None) -> Cell:
+    if done is None or done.status not in FINAL_STATUSES or cell.verdict == "excluded":
+        return cell
+    return replace(cell, verdict="cached", record_id=done.record_id)
+
+
+class _Supports:
+    """Asks each backend once for each pair that it can tell apart: a large matrix repeats the question."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[Workload, Numeric, Choice, str], str | None] = {}
+
+    def __call__(self, workload: Workload, numeric: Numeric, backend: Choice, target: Target) -> str | None:
+        question = (workload, numeric, backend, target.name)
+        if question not in self._answers:
+            self._answers[question] = plugins.instantiate("backends", backend).supports(workload, numeric, target)
+        return self._answers[question]
+
+
+def _matcher(suite: Suite, conditions: tuple[Condition, ...]) -> Callable[[Axes, Workload], str | None]:
+    """A function that names the first condition a cell meets, or None. Patterns are matched once a label, not once a cell."""
+    labels = {
+        "model": {w.label for w in suite.workloads},
+        "method": {c.label for c in suite.methods},
+        "backend": {c.label for c in suite.backends},
+        "target": set(suite.targets),
+        "threads": {str(p.threads) for p in suite.points},
+        "batch": {str(p.batch) for p in suite.points},
+    }
+    sets = [
+        (
+            c.where,
+            {
+                axis: {label for label in labels[axis] if any(matches(p, label) for p in patterns)}
+                for axis, patterns in c.patterns
+            },
+        )
+        for c in conditions
+    ]
+
+    def first_met(axes: Axes, workload: Workload) -> str | None:
+        for where, allowed in sets:
+            if all((workload.label if axis == "model" else str(getattr(axes, axis))) in found for axis, found in allowed.items()):
+                return where
+        return None
+
+    return first_met

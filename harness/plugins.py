@@ -1,0 +1,224 @@
+"""Plug-ins: a file is one, its name is its file's name. Lists them, loads them, and validates the parameters a suite gives them.
+
+They are found in our own folders, in `$ASSAY_PLUGINS/<folder>/`, and through the entry-point groups `assay.<family>` of installed packages.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import pkgutil
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plug-in's name plus the parameters that differ from its defaults, in the order of its fields."""
+
+    name: str
+    params: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`magnitude_prune(sparsity=0.9)`: stable, what tables print and cell keys hash."""
+        if not self.params:
+            return self.name
+        return f"{self.name}({', '.join(f'{key}={_text(value)}' for key, value in self.params)})"
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    noun: str
+    package: str
+    export: str
+
+
+FAMILIES = {
+    "models": Family("model", "harness.models", "MODEL"),
+    "data": Family("data set", "harness.data", "DATA"),
+    "methods": Family("method", "harness.compression", "METHOD"),
+    "backends": Family("backend", "harness.backends", "BACKEND"),
+}
+
+
+def names(family: str) -> tuple[str, ...]:
+    """The plug-ins of a family, sorted; nothing is imported."""
+    found = {module.name for module in pkgutil.iter_modules(_package(family).__path__) if not module.ispkg}
+    return tuple(sorted(found | set(_entry_points(family))))
+
+
+@functools.cache
+def load(family: str, name: str) -> type[Any]:
+    """The class that a plug-in exports; UserError with the nearest name when there is none or it cannot be imported."""
+    member = FAMILIES[family]
+    known = names(family)
+    if name not in known:
+        raise UserError(f"unknown {member.noun} `{name}`.{nearest(name, known)}")
+    module_name = _entry_points(family).get(name, f"{member.package}.{name}")
+    try:
+        exported = getattr(importlib.import_module(module_name), member.export)
+    except AttributeError:
+        raise UserError(
+            f"{member.noun} `{name}`: {path(family, name)} exports no `{member.export}`; add `{member.export} = YourClass`"
+        ) from None
+    except (ImportError, SyntaxError) as error:
+        raise UserError(f"{member.noun} `{name}`: {path(family, name)} cannot be imported: {error}") from error
+    if not (isinstance(exported, type) and dataclasses.is_dataclass(exported)):
+        raise UserError(
+            f"{member.noun} `{name}`: `{member.export}` in {path(family, name)} must be a frozen dataclass (the class, not an instance)"
+        )
+    return exported
+
+
+@functools.cache
+def path(family: str, name: str) -> Path:
+    """The plug-in's source file."""
+    module_name = _entry_points(family).get(name, f"{FAMILIES[family].package}.{name}")
+    _package(family)
+    spec = importlib.util.find_spec(module_name)
+    if spec is None or spec.origin is None:
+        raise UserError(f"{FAMILIES[family].noun} `{name}` has no source file")
+    return Path(spec.origin)
+
+
+@functools.cache
+def source_sha256(family: str, name: str) -> str:
+    return hashlib.sha256(path(family, name).read_bytes()).hexdigest()
+
+
+def summary(family: str, name: str) -> str:
+    """First line of the plug-in's docstring, read without importing it."""
+    text = ast.get_docstring(ast.parse(path(family, name).read_text(encoding="utf-8")))
+    return text.splitlines()[0] if text else ""
+
+
+def resolve(family: str, name: str, params: Mapping[str, Any]) -> Choice:
+    """A validated Choice that keeps only what differs from the defaults; UserError names the parameter at fault."""
+    plugin = load(family, name)
+    fields = {field.name: field for field in dataclasses.fields(plugin)}
+    for key in params:
+        if key not in fields:
+            known = nearest(key, fields) or " It takes none."
+            raise UserError(f"unknown parameter `{key}` of {FAMILIES[family].noun} `{name}`.{known}")
+    instance = _validated(family, name, plugin, dict(params))
+    changed = []
+    for key, field in fields.items():
+        value, default = getattr(instance, key), _default(field)
+        if value != default or type(value) is not type(default):
+            changed.append((key, value))
+    return Choice(name, tuple(changed))
+
+
+def parse_choice(family: str, text: str) -> Choice:
+    """A Choice as the command line and tables spell it: `name`, `name:key=value,key=value` or `name(key=value, key=value)`."""
+    match = re.fullmatch(r"(\w+)(?:\((.*)\)|:(.*))?", text.strip())
+    if match is None:
+        raise UserError(f"`{text}`: expected `name` or `name:key=value,key=value`")
+    given = match[2] or match[3] or ""
+    return resolve(family, match[1], parse_parameters(part for part in given.split(",") if part.strip()))
+
+
+def parse_parameters(items: Iterable[str]) -> dict[str, Any]:
+    """`key=value` texts as parameters; a value is read as YAML reads it (0.9, true, [a, b])."""
+    import yaml
+
+    params = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"parameter `{item}`: expected `key=value`")
+        try:
+            params[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"parameter `{item}`: `{value}` is not a plain value") from None
+    return params
+
+
+@functools.cache
+def instantiate(family: str, choice: Choice) -> Any:
+    """The plug-in with the choice's parameters, ready to use."""
+    return load(family, choice.name)(**dict(choice.params))
+
+
+def takes_list(family: str, name: str, parameter: str) -> bool:
+    """Whether a parameter is itself a sequence, so that a YAML list is one value of it and not several values to expand."""
+    hint = typing.get_type_hints(load(family, name)).get(parameter)
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return any(typing.get_origin(kind) in (tuple, list, frozenset) for kind in kinds)
+
+
+def parameters(family: str, name: str) -> tuple[str, ...]:
+    """`name: type = default` of each parameter, for `assay ls`."""
+    plugin = load(family, name)
+    return tuple(f"{field.name}: {field.type} = {_default(field)!r}" for field in dataclasses.fields(plugin))
+
+
+def _validated(family: str, name: str, plugin: Any, params: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(plugin).validate_json(json.dumps(params), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or name
+        given = first.get("input")
+        raise UserError(f"parameter `{where}` of {FAMILIES[family].noun} `{name}`: {first['msg']}, not {given!r}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{FAMILIES[family].noun} `{name}`: {error}") from error
+
+
+@functools.cache
+def _adapter(plugin: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(plugin)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _package(family: str) -> types.ModuleType:
+    member = FAMILIES[family]
+    package = importlib.import_module(member.package)
+    extra = os.environ.get("ASSAY_PLUGINS")
+    if extra:
+        folder = str(Path(extra) / member.package.rpartition(".")[2])
+        if folder not in package.__path__:
+            package.__path__.append(folder)
+    return package
+
+
+@functools.cache
+def _entry_points(family: str) -> dict[str, str]:
+    return {point.name: point.module for point in entry_points(group=f"assay.{family}")}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_text(v) for v in value) + "]"
+    return format(value, "g") if isinstance(value, float) else str(value)

@@ -1,0 +1,333 @@
+"""Run: the only loop, and the only place that turns errors into statuses. Every planned cell leaves one record."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+from targets.facts import machine_facts, machine_key, state
+from targets.quiet import timing, working
+
+from harness import measure, plugins
+from harness.artifact import Artifact
+from harness.errors import RunnerError, WrongAnswer
+from harness.executor import Executor, Failure
+from harness.plan import Cell
+from harness.plugins import Choice
+from harness.provenance import environment, now
+from harness.steps import Step, build_step
+from harness.suite import Suite
+from results.record import Measurement, Record, Run, Status
+from targets.session import CommandFailed, Session, TargetError, Unreachable
+from targets.transports import connect
+
+if TYPE_CHECKING:
+    from results.store import Store
+
+    from harness.export import Exported
+
+
+class Observer(Protocol):
+    """Who watches a run: the terminal, or a test."""
+
+    def begins(self, cells: Sequence[Cell]) -> None: ...
+    def phase(self, text: str) -> None: ...
+    def step(self, step: Step, event: str) -> None: ...
+    def launched(self, cell: Cell, launch: int) -> None: ...
+    def ended(self, cell: Cell, record: Record) -> None: ...
+
+
+@dataclass
+class _Open:
+    """A cell under measurement."""
+
+    cell: Cell
+    artifact: Artifact
+    exported: Exported
+    network: Path
+    """Folder of the step that made the network."""
+    started: str
+    deployed: measure.Deployed | None = None
+    inputs: tuple[np.ndarray, ...] = ()
+    answer: measure.Answer | None = None
+    check: measure.Check | None = None
+    accuracy: Measurement | None = None
+    launches: dict[int, measure.Launch] = field(default_factory=dict)
+
+
+class Conductor:
+    """One execution of a suite's cells against one store."""
+
+    def __init__(self, suite: Suite, store: Store, executor: Executor, observer: Observer) -> None:
+        self.suite, self.store, self.executor, self.observer = suite, store, executor, observer
+        self.run = Run(str(uuid4()), suite.name, _document(suite), suite.seed, now(), environment=environment())
+        self.ended = 0
+        """Cells recorded so far."""
+
+    def conduct(self, cells: Sequence[Cell]) -> Run:
+        """Every cell that is not excluded ends with a record in the store, block by block."""
+        planned = [cell for cell in cells if cell.verdict != "excluded"]
+        self.store.begin_run(self.run, [cell.planned(position) for position, cell in enumerate(planned)])
+        self.observer.begins(planned)
+        for cell in planned:
+            if cell.verdict == "unsupported":
+                self._close(cell, "unsupported", cell.reason, None, now())
+        todo = [cell for cell in planned if cell.verdict == "run"]
+        for _, block in itertools.groupby(sorted(todo, key=_block_order(todo)), key=lambda cell: cell.block):
+            self._block(list(block))
+        self.store.finish_run(self.run.id, now())
+        return self.run
+
+    def _block(self, cells: list[Cell]) -> None:
+        """Make what the cells need, then measure them interleaved."""
+        started = now()
+        steps = {cell.key: self._build_step(cell) for cell in cells}
+        self.observer.phase(f"making {cells[0].axes.model}")
+        with working(cells[0].target.host):
+            failures = self.executor.run(list(steps.values()))
+        made = []
+        for cell in cells:
+            failure = failures[steps[cell.key].key]
+            if failure is None:
+                made.append(_open(cell, steps[cell.key], started))
+            else:
+                self._close_failure(cell, failure, started)
+        if made:
+            self._measure(made)
+
+    def _measure(self, cells: list[_Open]) -> None:
+        """Connect once and measure the block; a device that cannot be reached leaves a record for each cell that is still open."""
+        target = cells[0].cell.target
+        still_open = {open_.cell.key: open_ for open_ in cells}
+        try:
+            with connect(target) as session, timing(target.host):
+                self._measure_on(session, cells, still_open)
+        except TargetError as error:
+            for open_ in list(still_open.values()):
+                self._close_error(open_, error, {})
+
+    def _measure_on(self, session: Session, cells: list[_Open], still_open: dict[str, _Open]) -> None:
+        facts = machine_facts(session)
+        machine = {"facts": facts, "machine_key": machine_key(facts), "state_before": state(session)}
+        boot_id = str(facts.get("boot_id"))
+        self.observer.phase(f"checking {cells[0].cell.axes.model} on {cells[0].cell.target.name}")
+        for open_ in cells:
+            try:
+                self._check(session, open_)
+            except (WrongAnswer, RunnerError, CommandFailed) as error:
+                self._close_error(open_, error, machine)
+                del still_open[open_.cell.key]
+        self.observer.phase(f"measuring {cells[0].cell.axes.model} on {cells[0].cell.target.name}")
+        for open_ in still_open.values():
+            open_.launches = self._adopted(open_, boot_id)
+        for round_ in range(self.suite.sampling.launches):
+            for position, key in enumerate(self._order(list(still_open), round_)):
+                open_ = still_open[key]
+                try:
+                    if round_ not in open_.launches:
+                        self._launch(session, open_, round_, position, boot_id)
+                except (WrongAnswer, RunnerError, CommandFailed) as error:
+                    self._close_error(open_, error, machine)
+                    del still_open[key]
+                    continue
+                if round_ + 1 == self.suite.sampling.launches:
+                    machine["state_after"] = state(session)
+                    self._close_measured(open_, machine)
+                    del still_open[key]
+
+    def _order(self, keys: list[str], round_: int) -> list[str]:
+        """The round's own random order, from the suite's seed: a drift of the machine falls on no one cell."""
+        rng = np.random.default_rng(
+            [self.suite.seed, round_, int(hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:8], 16)]
+        )
+        return [keys[index] for index in rng.permutation(len(keys))]
+
+    def _check(self, session: Session, open_: _Open) -> None:
+        """Push the artifact, have it answer the test examples, and compare with the compressed network's own answers.
+
+        Raises WrongAnswer before anything is timed.
+        """
+        cell, sampling = open_.cell, self.suite.sampling
+        with np.load(open_.network / "examples.npz") as stored:
+            examples, reference = stored["inputs"], stored["outputs"]
+        labels = None
+        if cell.workload.layer is None:
+            test = plugins.instantiate("data", Choice(cell.workload.data)).load("test").first(sampling.evaluation_size)
+            labels = test.labels
+            if len(test) > len(examples):
+                examples = test.inputs
+        options = {"threads": cell.point.threads, **_parameters(cell.backend)}
+        backend = plugins.load("backends", cell.backend.name)
+        open_.deployed = measure.deploy(
+            session, open_.artifact, plugins.path("backends", cell.backend.name), options, backend.requires
+        )
+        open_.inputs = (_in_layout(examples, open_.exported.input_layout),)
+        open_.answer = measure.answer(
+            session, open_.deployed, open_.inputs, batch=cell.point.batch, timeout_s=sampling.max_launch_s
+        )
+        compared = min(sampling.check_inputs, len(reference))
+        open_.check = measure.check([output[:compared] for output in open_.answer.outputs], [reference[:compared]], cell.numeric)
+        measure.require(open_.check)
+        if labels is not None:
+            open_.accuracy = measure.top1(open_.answer.outputs[0][: len(labels)], labels, cell.target.origin)
+
+    def _launch(self, session: Session, open_: _Open, round_: int, position: int, boot_id: str) -> None:
+        """One process launch; durable in the store before the next begins."""
+        assert open_.deployed is not None and open_.answer is not None
+        batch = open_.cell.point.batch
+        launch = measure.time_launch(
+            session, open_.deployed, [array[:batch] for array in open_.inputs], batch=batch, sampling=self.suite.sampling
+        )
+        measure.require(measure.check(launch.outputs, [output[:batch] for output in open_.answer.outputs], "same"))
+        open_.launches[round_] = launch
+        document = {
+            "launch": launch.to_json(),
+            "position": position,
+            "boot_id": boot_id,
+            "artifact_sha256": open_.artifact.sha256,
+        }
+        self.store.journal_launch(self.run.id, open_.cell.input_hash, round_, document)
+        self.observer.launched(open_.cell, round_)
+
+    def _adopted(self, open_: _Open, boot_id: str) -> dict[int, measure.Launch]:
+        """Launches that a killed run left behind: of the same artifact, on the same boot of the device."""
+        found = self.store.adopt_launches(self.run.id, open_.cell.input_hash)
+        return {
+            index: measure.Launch.from_json(document["launch"])
+            for index, document in found.items()
+            if document["boot_id"] == boot_id and document["artifact_sha256"] == open_.artifact.sha256
+        }
+
+    def _close_measured(self, open_: _Open, machine: Mapping[str, Any]) -> None:
+        origin = open_.cell.target.origin
+        launches = [open_.launches[index] for index in sorted(open_.launches)]
+        accuracy = open_.accuracy or Measurement(
+            "top1", "1", origin, "not measured", None, "a single layer has no accuracy of its own"
+        )
+        measurements = (*measure.measurements(launches, origin), accuracy, measure.artifact_size(open_.artifact))
+        self._close(open_.cell, "ok", None, None, open_.started, measurements, self._provenance(open_, machine))
+
+    def _close_failure(self, cell: Cell, failure: Failure, started: str) -> None:
+        status: Status = "unsupported" if failure.is_unsupported else "failed"
+        provenance = {"logs": {"step": failure.step, "tail": failure.log_tail}}
+        self._close(cell, status, failure.message, failure.error_class, started, provenance=provenance)
+
+    def _close_error(self, open_: _Open, error: Exception, machine: Mapping[str, Any]) -> None:
+        status: Status = "failed"
+        if isinstance(error, WrongAnswer):
+            status = "wrong"
+        elif isinstance(error, Unreachable):
+            status = "unreachable"
+        self._close(
+            open_.cell, status, str(error), type(error).__name__, open_.started, provenance=self._provenance(open_, machine)
+        )
+
+    def _close(
+        self,
+        cell: Cell,
+        status: Status,
+        reason: str | None,
+        error_class: str | None,
+        started: str,
+        measurements: tuple[Measurement, ...] = (),
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        provenance = dict(provenance or {})
+        record = Record(
+            id=str(uuid4()),
+            run_id=self.run.id,
+            cell_key=cell.key,
+            input_hash=cell.input_hash,
+            machine_key=provenance.get("device", {}).get("machine_key", ""),
+            axes=cell.axes,
+            status=status,
+            reason=reason,
+            error_class=error_class,
+            started=started,
+            finished=now(),
+            claims=provenance.get("compress", {}).get("claims", {}),
+            measurements=measurements,
+            provenance=provenance,
+        )
+        self.store.append(record)
+        self.ended += 1
+        self.observer.ended(cell, record)
+
+    def _provenance(self, open_: _Open, machine: Mapping[str, Any]) -> dict[str, Any]:
+        cell = open_.cell
+        train = self._build_step(cell)
+        while train.needs:
+            train = train.needs[0]
+        launches = [launch.document() for launch in open_.launches.values()]
+        return {
+            "who": self.run.environment,
+            "model": {"steps": _step_facts(self._build_step(cell)), **json.loads((train.folder / "train.json").read_text())},
+            "compress": json.loads((open_.network / "compressed.json").read_text()),
+            "data": {"name": cell.workload.data},
+            "export": dataclasses.asdict(open_.exported) | {"path": open_.exported.path.name},
+            "artifact": {
+                "sha256": open_.artifact.sha256,
+                "size_bytes": open_.artifact.size_bytes,
+                "files": [dataclasses.asdict(file) for file in open_.artifact.files],
+                "facts": open_.artifact.facts,
+            },
+            "check": None if open_.check is None else dataclasses.asdict(open_.check),
+            "runtime": {
+                "answer": None if open_.answer is None else open_.answer.document(),
+                "launches": launches,
+            },
+            "device": dict(machine),
+            "sampling": dataclasses.asdict(self.suite.sampling),
+            "seeds": {"suite": self.suite.seed},
+        }
+
+    def _build_step(self, cell: Cell) -> Step:
+        return build_step(cell.workload, cell.method, cell.backend, cell.target, cell.point, self.suite.seed)
+
+
+def _open(cell: Cell, build: Step, started: str) -> _Open:
+    from harness.export import Exported
+
+    (exported,) = build.needs
+    (network,) = exported.needs
+    return _Open(cell, Artifact.load(build.folder), Exported.load(exported.folder), network.folder, started)
+
+
+def _document(suite: Suite) -> dict[str, Any]:
+    document = suite.to_json()
+    document["data"] = {
+        workload.label: {"name": workload.data, "title": plugins.instantiate("data", Choice(workload.data)).spec.title}
+        for workload in suite.workloads
+    }
+    return document
+
+
+def _block_order(cells: Sequence[Cell]) -> Any:
+    first: dict[Any, int] = {}
+    for index, cell in enumerate(cells):
+        first.setdefault(cell.block, index)
+    return lambda cell: first[cell.block]
+
+
+def _parameters(choice: Choice) -> dict[str, Any]:
+    """Every parameter of a plug-in, defaults included: the device half sees the same values as the host half."""
+    instance = plugins.instantiate("backends", choice)
+    return {f.name: getattr(instance, f.name) for f in dataclasses.fields(instance)}
+
+
+def _in_layout(array: np.ndarray, layout: str) -> np.ndarray:
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if layout == "NHWC" and array.ndim == 4 else array
+
+
+def _step_facts(step: Step) -> list[dict[str, Any]]:
+    """The chain that made the artifact, first step first, each with its key and how long it took."""
+    before = [facts for need in step.needs for facts in _step_facts(need)]
+    return [*before, {"kind": step.kind, "key": step.key, **json.loads((step.folder / "step.json").read_text())}]

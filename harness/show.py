@@ -1,0 +1,215 @@
+"""Plain-text answers of the command line: plans, listings, a record, a compressed file, a doctor's findings. Pure: rows in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness import plugins
+from harness.plan import Cell, estimated_s
+from harness.progress import result_text
+from harness.suite import Suite, shipped_suites
+from results.record import Record
+from targets.target import Target
+
+if TYPE_CHECKING:
+    from results.store import Store
+
+    from harness.compress import CompressedFile
+    from harness.doctor import Finding
+
+Row = Mapping[str, Any]
+
+
+def plan_json(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "suite": suite.to_json(),
+        "counts": _counts(cells),
+        "estimated_s": sum(estimated_s(cell, suite.sampling) for cell in cells),
+        "cells": [
+            {
+                "id": cell.key,
+                "input_hash": cell.input_hash,
+                "model": cell.axes.model,
+                "layer": cell.axes.layer,
+                "method": cell.axes.method,
+                "backend": cell.axes.backend,
+                "target": cell.axes.target,
+                "threads": cell.axes.threads,
+                "batch": cell.axes.batch,
+                "verdict": cell.verdict,
+                "reason": cell.reason,
+                "record_id": cell.record_id,
+                "estimated_s": estimated_s(cell, suite.sampling),
+            }
+            for cell in cells
+        ],
+    }
+
+
+def plan_text(suite: Suite, cells: Sequence[Cell]) -> str:
+    rows = [
+        {
+            "id": cell.key[:12],
+            "model": cell.workload.label,
+            "method": cell.axes.method,
+            "backend": cell.axes.backend,
+            "target": cell.axes.target,
+            "threads": cell.axes.threads,
+            "batch": cell.axes.batch,
+            "verdict": cell.verdict,
+            "why": cell.reason or (f"record {cell.record_id[:8]}" if cell.record_id else ""),
+        }
+        for cell in cells
+    ]
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in _counts(cells).items())
+    seconds = sum(estimated_s(cell, suite.sampling) for cell in cells)
+    return f"{columns(rows)}\n\n{len(cells)} cells: {counts}; about {_duration(seconds)} of measuring, and the training and building not yet cached"
+
+
+def rows(what: str) -> list[Row]:
+    """One row a plug-in of a family, a meter or a shipped suite."""
+    if what == "suites":
+        return [{"name": path.stem, "about": _about(path)} for path in shipped_suites()]
+    if what == "meters":
+        import pkgutil
+
+        import targets.meters
+
+        return [{"name": module.name} for module in pkgutil.iter_modules(targets.meters.__path__)]
+    return [_plugin_row(what, name) for name in plugins.names(what)]
+
+
+def target_rows(targets: Mapping[str, Target]) -> list[Row]:
+    return [
+        {
+            "name": t.name,
+            "kind": t.kind,
+            "transport": t.transport,
+            "address": t.address,
+            "times": t.origin,
+            "tags": " ".join(t.tags),
+        }
+        for t in targets.values()
+    ]
+
+
+def run_rows(store: Store) -> list[Row]:
+    return [
+        {"id": run.id[:8], "suite": run.suite, "started": run.started, "finished": run.finished or "unfinished"}
+        for run in store.runs()
+    ]
+
+
+def columns(rows: Sequence[Row]) -> str:
+    """Rows as aligned columns under their keys; columns that are empty or the same everywhere by default (threads, batch) stay, for scripts."""
+    if not rows:
+        return "(none)"
+    keys = list(rows[0])
+    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in keys[:-1]}
+    lines = [[*(key.upper().ljust(widths[key]) for key in keys[:-1]), keys[-1].upper()]]
+    lines += [[*(str(row[key]).ljust(widths[key]) for key in keys[:-1]), str(row[keys[-1]])] for row in rows]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def claims_text(result: CompressedFile) -> str:
+    rows = [
+        {
+            "claim": name,
+            "compressed": f"{value:,}",
+            "dense": f"{result.baseline[name]:,}",
+            "ratio": _ratio(result.baseline[name], value),
+        }
+        for name, value in result.claims.items()
+    ]
+    text = f"{result.path}: {result.model} by {result.method}\n\n{columns(rows)}"
+    if result.left_alone:
+        text += "\n\nleft alone:\n" + "\n".join(f"  {layer}: {why}" for layer, why in result.left_alone.items())
+    return text
+
+
+def record_text(record: Record, history: Sequence[Record], intact: bool) -> str:
+    axes = ", ".join(f"{name} {value}" for name in record.axes.__slots__ if (value := getattr(record.axes, name)) is not None)
+    lines = [
+        f"record   {record.id}  ({'unaltered' if intact else 'ALTERED SINCE IT WAS WRITTEN'})",
+        f"cell     {record.cell_key}",
+        f"inputs   {record.input_hash}",
+        f"run      {record.run_id}",
+        f"axes     {axes}",
+        f"status   {record.status}  {result_text(record)}",
+        f"when     {record.started} to {record.finished}",
+        "",
+        columns([_measurement_row(record, index) for index in range(len(record.measurements))]),
+        "",
+        f"claims   {json.dumps(dict(record.claims))}",
+        "",
+        "provenance",
+        json.dumps(record.provenance, indent=1, default=dict),
+    ]
+    if len(history) > 1:
+        lines += [
+            "",
+            "history on this machine",
+            columns([{"record": r.id[:8], "finished": r.finished, "result": result_text(r)} for r in history]),
+        ]
+    return "\n".join(lines)
+
+
+def findings_text(target: str, findings: Sequence[Finding]) -> str:
+    signs = {"good": "ok  ", "note": "note", "noise": "noisy", "missing": "MISSING"}
+    lines = [f"{target}:"]
+    for finding in findings:
+        lines.append(f"  {signs[finding.level]:<8}{finding.what}")
+        if finding.mend:
+            lines.append(f"          mend: {finding.mend}")
+    return "\n".join(lines)
+
+
+def _plugin_row(family: str, name: str) -> Row:
+    row: dict[str, Any] = {"name": name, "parameters": "; ".join(plugins.parameters(family, name))}
+    if family == "backends":
+        from harness.steps import versions
+
+        found = versions(plugins.load(family, name).requires)
+        missing = [distribution for distribution, version in found.items() if version is None]
+        row["usable"] = (
+            f"no: pip install {' '.join(missing)}" if missing else "yes: " + ", ".join(f"{k} {v}" for k, v in found.items())
+        )
+    row["about"] = plugins.summary(family, name)
+    return row
+
+
+def _measurement_row(record: Record, index: int) -> Row:
+    measurement = record.measurements[index]
+    samples = measurement.samples
+    return {
+        "metric": measurement.metric,
+        "unit": measurement.unit,
+        "origin": measurement.origin,
+        "samples": 0 if samples is None else int(samples.timed.sum()),
+        "how": measurement.reason or measurement.method,
+    }
+
+
+def _about(path: Any) -> str:
+    from harness.document import read_document
+
+    about = read_document(path).value.get("about", "")
+    return " ".join(str(about).split())
+
+
+def _counts(cells: Sequence[Cell]) -> dict[str, int]:
+    verdicts = [cell.verdict for cell in cells]
+    return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+
+
+def _ratio(dense: float, compressed: float) -> str:
+    return f"{dense / compressed:.2f}x" if compressed else "-"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
