@@ -66,18 +66,20 @@ class Executor:
         ended: dict[str, Failure | None] = {step.key: None for step in order if step.is_done()}
         waiting = [step for step in order if step.key not in ended]
         running: dict[Future[Failure | None], Step] = {}
-        suspects: list[Step] = []
+        suspects: list[Step] = []  # were under way when the pool broke: done again one at a time
+        on_trial: Step | None = None
         while waiting or running or suspects:
             for step in [s for s in waiting if all(need.key in ended for need in s.needs)]:
                 failure = next((failure for need in step.needs if (failure := ended[need.key])), None)
                 if failure is not None:
                     waiting.remove(step)
                     ended[step.key] = failure
-                elif self._has_room(step, running) and not suspects:
+                elif self._has_room(step, running) and not suspects and not on_trial:
                     waiting.remove(step)
                     running[self._submit(step)] = step
             if suspects and not running:
-                running[self._submit(step := suspects.pop(0))] = step
+                on_trial = suspects.pop(0)
+                running[self._submit(on_trial)] = on_trial
             if not running:
                 continue
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -86,6 +88,7 @@ class Executor:
                 self.stop()
                 under_way = list(running.values())
                 running.clear()
+                on_trial = None
                 if len(under_way) > 1:
                     suspects += under_way
                 else:
@@ -97,6 +100,7 @@ class Executor:
                 continue
             for future in finished:
                 step = running.pop(future)
+                on_trial = None
                 ended[step.key] = future.result()
                 self._on_step(step, "failed" if ended[step.key] else "done")
         return ended

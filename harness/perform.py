@@ -59,31 +59,22 @@ def perform(step: Step, on_progress: Progress) -> None:
 
 def _train(task: Task) -> None:
     import torch
-    from safetensors.torch import save_file
 
-    from harness.checkpoint import load_weights
-    from harness.train import evaluate, train
+    from harness.checkpoint import load_weights, save_weights
+    from harness.context import Context
 
     model, data = _plugin("models", task.inputs["model"]), plugins.instantiate("data", Choice(task.inputs["data"]))
     torch.set_num_threads(model.recipe().threads)
     torch.manual_seed(task.inputs["seed"])
     module = model.build(data.spec)
-    log: list[dict[str, Any]] = []
+    context = Context(task.inputs["seed"], data, model.recipe(), task.journal, task.on_progress)
     if model.weights:
         load_weights(module, weights_file(model.weights))
     else:
-        train(
-            module,
-            data.load("train"),
-            model.recipe(),
-            seed=task.inputs["seed"],
-            journal=task.journal,
-            on_progress=task.on_progress,
-            log=log,
-        )
+        context.train(module, model.recipe())
     module.eval()
-    facts = {"log": log, "validation": dict(evaluate(module, data.load("validation"))), "weights": model.weights or None}
-    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, task.folder / "weights.safetensors")
+    facts = {"log": context.events, "validation": dict(context.evaluate(module)), "weights": model.weights or None}
+    save_weights(module, task.folder / "weights.safetensors")
     (task.folder / "train.json").write_text(canonical_json(facts))
 
 

@@ -29,7 +29,15 @@ Kind = Literal["train", "compress", "layer", "export", "build"]
 
 _HERE = Path(__file__).resolve().parent
 _SOURCES: Mapping[Kind, tuple[str, ...]] = {
-    "train": ("perform.py", "train.py", "checkpoint.py", "models/__init__.py", "models/networks/*.py", "data/__init__.py"),
+    "train": (
+        "perform.py",
+        "context.py",
+        "train.py",
+        "checkpoint.py",
+        "models/__init__.py",
+        "models/networks/*.py",
+        "data/__init__.py",
+    ),
     "compress": ("perform.py", "context.py", "compression/__init__.py", "compression/numerics/*.py", "export.py"),
     "layer": ("perform.py", "export.py"),
     "export": ("perform.py", "export.py"),

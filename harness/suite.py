@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
 
 from harness import plugins
 from harness.document import Document, Place, read_document
@@ -42,19 +44,19 @@ class OperatingPoint:
 class Sampling:
     """How to measure: a launch's timing ends when least samples *and* least seconds are both met."""
 
-    launches: int = 3
+    launches: Annotated[int, Ge(1), Le(1000)] = 3
     """Process launches a cell: the unit of statistics."""
-    warmup_samples: int = 5
-    warmup_s: float = 0.1
-    min_samples: int = 30
-    min_s: float = 1.0
-    min_sample_s: float = 0.005
+    warmup_samples: Annotated[int, Ge(0), Le(10**6)] = 5
+    warmup_s: Annotated[float, Ge(0), Le(3600)] = 0.1
+    min_samples: Annotated[int, Ge(1), Le(10**6)] = 30
+    min_s: Annotated[float, Ge(0), Le(3600)] = 1.0
+    min_sample_s: Annotated[float, Gt(0), Le(60)] = 0.005
     """A sample repeats the inference until it lasts this long."""
-    max_launch_s: float = 300.0
+    max_launch_s: Annotated[float, Gt(0), Le(86400)] = 300.0
     """A launch that takes longer is killed on the device and the cell fails."""
-    check_inputs: int = 8
+    check_inputs: Annotated[int, Ge(1), Le(64)] = 8
     """Examples whose answers are compared with the reference before anything is timed."""
-    evaluation_size: int | None = None
+    evaluation_size: Annotated[int, Ge(1)] | None = None
     """Test examples that accuracy is measured on; None: all."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - third-party code draws from the global generator
+    np.random.seed(0)
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +22,40 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "assay-cache"
     monkeypatch.setenv("ASSAY_CACHE", str(cache))
     return cache
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`hardware` never runs unasked; the rest goes cheapest lane first."""
+    lanes = ("torch", "toolchain", "peers", "hardware")
+    items.sort(key=lambda item: max((lanes.index(lane) + 1 for lane in lanes if item.get_closest_marker(lane)), default=0))
+    for item in items:
+        if item.get_closest_marker("hardware") and "ASSAY_HARDWARE" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason="hardware: set ASSAY_HARDWARE=1 to run on a real device"))
+
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def _unexpected_skips() -> list[str]:
+    """Where ASSAY_FORBID_SKIPS is set: tests that were skipped and are not listed, with a reason, in may_skip.txt."""
+    if not os.environ.get("ASSAY_FORBID_SKIPS"):
+        return []
+    lines = (Path(__file__).parent / "may_skip.txt").read_text().splitlines()
+    allowed = tuple(line.split()[0] for line in lines if line and not line.startswith("#"))
+    return [nodeid for nodeid in _skipped if not nodeid.startswith(allowed)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _unexpected_skips():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for nodeid in _unexpected_skips():
+        terminalreporter.write_line(f"skipped, and not listed in tests/may_skip.txt: {nodeid}", red=True)

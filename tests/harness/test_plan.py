@@ -1,0 +1,98 @@
+"""The plan: every cell once, with its identity and its verdict; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.plan import Cell, Done, Point, cell_key, plan
+from harness.suite import Suite, load_suite
+from results.record import Axes, Status
+from targets.target import Target
+
+TARGETS = {"local": Target("local")}
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "models: [mlp, small_cnn]\nmethods: [float32, int8_ptq, {magnitude_prune: {sparsity: [0.5, 0.9]}}]\n"
+        "backends: [onnxruntime, litert, torch]\noperating_points: {threads: [1, 2]}\n"
+        "exclude:\n  - {method: magnitude_prune, backend: torch}\n  - {threads: 2, model: mlp}\n"
+    )
+    return load_suite(str(path), known_targets=("local",))
+
+
+def identity(point: Point) -> str:
+    return repr(point)
+
+
+def none_done(_hashes: Sequence[str]) -> Mapping[str, Done]:
+    return {}
+
+
+def test_the_matrix_is_complete_and_in_order(suite: Suite) -> None:
+    cells = plan(suite, TARGETS, identity, none_done)
+    assert len(cells) == 2 * 4 * 3 * 2
+    assert len({cell.key for cell in cells}) == len({cell.input_hash for cell in cells}) == len(cells)
+    assert [cell.axes.model for cell in cells] == sorted((c.axes.model for c in cells), key=["mlp", "small_cnn"].index)
+
+
+def test_verdicts_say_why(suite: Suite) -> None:
+    for cell in plan(suite, TARGETS, identity, none_done):
+        axes = cell.axes
+        if axes.threads == 2 and axes.model == "mlp":
+            assert cell.verdict == "excluded"
+        elif axes.backend == "torch" and axes.method.startswith("magnitude_prune"):
+            assert (cell.verdict, cell.reason) == ("excluded", f"by `exclude` at {suite.path}:6")
+        elif axes.backend == "torch" and axes.method == "int8_ptq":
+            assert cell.verdict == "unsupported" and cell.reason
+        else:
+            assert (cell.verdict, cell.reason) == ("run", None)
+
+
+def test_include_keeps_only_what_matches(suite: Suite) -> None:
+    kept = replace(suite, include=suite.exclude[:1], exclude=())
+    cells = [cell for cell in plan(kept, TARGETS, identity, none_done) if cell.verdict != "excluded"]
+    assert cells and all(c.axes.backend == "torch" and c.axes.method.startswith("magnitude") for c in cells)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [("ok", "cached"), ("wrong", "cached"), ("failed", "cached"), ("unreachable", "run"), ("invalid", "run")],
+)
+def test_a_cell_that_the_store_answers_is_not_repeated_unless_the_answer_was_no_fault_of_its_own(
+    suite: Suite, status: Status, verdict: str
+) -> None:
+    first = next(cell for cell in plan(suite, TARGETS, identity, none_done) if cell.verdict == "run")
+
+    def done(hashes: Sequence[str]) -> Mapping[str, Done]:
+        assert first.input_hash in hashes
+        return {first.input_hash: Done("record", status)}
+
+    again = next(cell for cell in plan(suite, TARGETS, identity, done) if cell.key == first.key)
+    assert again.verdict == verdict
+    assert again.record_id == ("record" if verdict == "cached" else None)
+
+
+def test_the_key_is_the_axes_alone_and_the_input_hash_all_that_decides_the_numbers(suite: Suite) -> None:
+    def keyed(cells: Sequence[Cell]) -> dict[str, str]:
+        return {cell.key: cell.input_hash for cell in cells}
+
+    one, other = (keyed(plan(suite, TARGETS, lambda point, salt=salt: repr(point) + salt, none_done)) for salt in "ab")
+    assert one.keys() == other.keys()
+    assert not set(one.values()) & set(other.values())
+
+
+def test_cell_keys_are_stable_and_tell_every_axis_apart() -> None:
+    axes = Axes("m", "x", "b", "t", 1, 1)
+    assert (
+        cell_key(axes) == "1fc7cc9211ee36c2c4412fed50a59946597cda35d223b05c64713ee954c1c2a1"
+    )  # a change tears every Series apart
+    changed = [replace(axes, **{name: "other"}) for name in ("model", "method", "backend", "target", "layer")]
+    changed += [replace(axes, threads=2), replace(axes, batch=2), Axes("x", "m", "b", "t", 1, 1)]
+    assert len({cell_key(a) for a in [axes, *changed]}) == len(changed) + 1

@@ -1,0 +1,67 @@
+"""Plug-ins are found by file name, validated strictly, and a wrong name says which was meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+
+from harness import plugins
+from harness.errors import UserError
+from harness.plugins import Choice
+
+ALL = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
+
+
+@pytest.mark.parametrize(("family", "name"), ALL)
+def test_every_plugin_is_a_documented_frozen_dataclass_with_defaults(family: str, name: str) -> None:
+    plugin = plugins.load(family, name)
+    assert plugins.summary(family, name)
+    assert dataclasses.fields(plugin) is not None and plugin.__dataclass_params__.frozen
+    assert plugins.resolve(family, name, {}) == Choice(name)
+    assert plugins.path(family, name).name == f"{name}.py"
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from harness import plugins\n"
+        "for f in plugins.FAMILIES:\n"
+        "    for n in plugins.names(f): plugins.resolve(f, n, {})\n"
+        "print([m for m in ('torch','onnx','onnxruntime','sklearn','pandas','litert_torch','sqlalchemy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_unknown_names_say_what_was_meant() -> None:
+    with pytest.raises(UserError, match="Did you mean `int8_ptq`"):
+        plugins.load("methods", "int8_ptk")
+    with pytest.raises(UserError, match=r"unknown parameter `sparcity` of method `magnitude_prune`\. Did you mean `sparsity`"):
+        plugins.resolve("methods", "magnitude_prune", {"sparcity": 0.5})
+    with pytest.raises(UserError, match="It takes none"):
+        plugins.resolve("methods", "float32", {"x": 1})
+
+
+@pytest.mark.parametrize("value", ["high", 1.5, 0, True, None, [0.5]])
+def test_parameters_are_typed_strictly(value: object) -> None:
+    with pytest.raises(UserError, match="parameter `sparsity` of method `magnitude_prune`"):
+        plugins.resolve("methods", "magnitude_prune", {"sparsity": value})
+
+
+def test_a_choice_keeps_and_prints_only_what_differs_from_the_defaults() -> None:
+    default = inspect.signature(plugins.load("methods", "magnitude_prune")).parameters["sparsity"].default
+    assert plugins.resolve("methods", "magnitude_prune", {"sparsity": default, "fine_tune_epochs": 3}).label == (
+        "magnitude_prune(fine_tune_epochs=3)"
+    )
+
+
+def test_labels_can_be_read_back() -> None:
+    choice = plugins.resolve("methods", "magnitude_prune", {"sparsity": 0.75, "fine_tune_epochs": 3})
+    assert plugins.parse_choice("methods", choice.label) == choice
+    assert plugins.parse_choice("methods", "magnitude_prune:sparsity=0.75,fine_tune_epochs=3") == choice
+    for text in ("", "a b", "x:y", "magnitude_prune:sparsity", "magnitude_prune:=1", "magnitude_prune:sparsity=[1"):
+        with pytest.raises(UserError):
+            plugins.parse_choice("methods", text)

@@ -1,0 +1,140 @@
+"""A suite resolves completely or is refused with file, line and the nearest name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.suite import OperatingPoint, Suite, load_suite, matches, shipped_suites
+
+GOOD = """\
+name: good
+models: [mlp, small_cnn]
+methods:
+  - float32
+  - magnitude_prune: {sparsity: [0.5, 0.9], fine_tune_epochs: [0, 1]}
+backends: [onnxruntime, litert]
+operating_points: {threads: [1, 2], batch: 4}
+sampling: {launches: 5, min_s: 0.5}
+baseline: {method: float32, backend: onnxruntime}
+exclude:
+  - {method: magnitude_prune, backend: litert}
+tables:
+  - {name: t1, columns: method, rows: [model], metrics: [latency]}
+"""
+
+
+def load(text: str, tmp_path: Path, name: str = "suite.yaml") -> Suite:
+    path = tmp_path / name
+    path.write_text(text)
+    return load_suite(str(path), known_targets=("local", "board"))
+
+
+def test_a_suite_resolves_to_its_axes(tmp_path: Path) -> None:
+    suite = load(GOOD, tmp_path)
+    assert [w.label for w in suite.workloads] == ["mlp", "small_cnn"]
+    assert len(suite.methods) == 1 + 2 * 2
+    assert suite.points == (OperatingPoint(1, 4), OperatingPoint(2, 4))
+    assert suite.sampling.launches == 5 and suite.sampling.min_s == 0.5
+    assert suite.targets == ("local",)
+    assert suite.baseline == (("method", "float32"), ("backend", "onnxruntime"))
+    assert suite.tables[0].columns == "method"
+
+
+@pytest.mark.parametrize("path", shipped_suites(), ids=lambda path: path.stem)
+def test_every_shipped_suite_resolves_by_name(path: Path) -> None:
+    suite = load_suite(path.stem, known_targets=("local",))
+    assert suite.name == path.stem and suite.about
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("models:", "modles:", 2, "unknown key `modles`. Did you mean `models`"),
+        ("[mlp, small_cnn]", "[mlp, smal_cnn]", 2, "unknown model `smal_cnn`. Did you mean `small_cnn`"),
+        ("[mlp, small_cnn]", "[mlp, mlp]", 2, "named twice"),
+        ("[mlp, small_cnn]", "[]", 2, "missing or empty"),
+        ("[mlp, small_cnn]", "mlp", 2, "is a list"),
+        ("[mlp, small_cnn]", "[{mlp: {}, small_cnn: {}}]", 2, "expected a name"),
+        ("  - float32", "  - flaot32", 4, "Did you mean `float32`"),
+        ("sparsity: [0.5, 0.9]", "sparsity: [0.5, 1.9]", 5, "parameter `sparsity`"),
+        ("sparsity: [0.5, 0.9]", "sparsity: []", 5, "empty list"),
+        ("sparsity: [0.5, 0.9]", "sparsity: [0.5, 0.5]", 3, "named twice"),
+        ("sparsity: [0.5", "strength: [0.5", 5, "unknown parameter `strength`"),
+        ("[onnxruntime, litert]", "[onnxruntime, litter]", 6, "Did you mean `litert`"),
+        ("threads: [1, 2]", "threads: [1, many]", 7, "whole number"),
+        ("threads: [1, 2]", "threads: 0", 7, "whole number"),
+        ("threads: [1, 2]", "thread: 1", 7, "Did you mean `threads`"),
+        ("launches: 5", "launches: five", 8, "launches"),
+        ("launches: 5", "launchs: 5", 8, "Did you mean `launches`"),
+        ("launches: 5", "launches: 0", 8, "launches"),
+        ("min_s: 0.5", "min_s: -1", 8, "min_s"),
+        ("method: float32, backend", "method: int8_ptq, backend", 9, "not in this suite"),
+        ("{method: magnitude_prune, backend: litert}", "{method: magnitude_pruen}", 11, "matches nothing"),
+        ("{method: magnitude_prune, backend: litert}", "{methods: x}", 11, "Did you mean `method`"),
+        ("{method: magnitude_prune, backend: litert}", "{}", 11, "empty condition"),
+        ("metrics: [latency]", "metrics: [latencies]", 13, "Did you mean `latency`"),
+        ("name: t1", "name: ../t1", 13, "file name"),
+        ("columns: method", "columns: model", 13, "both rows and columns"),
+        ("name: good", "name: ../../etc", 1, "a suite's name"),
+        ("name: good", "seed: -1", 1, "whole number"),
+        ("name: good", "targets: [bored]", 1, "Did you mean `board`"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_line(old: str, new: str, line: int, says: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    with pytest.raises(UserError) as caught:
+        load(GOOD.replace(old, new, 1), tmp_path)
+    assert says in str(caught.value)
+    assert f"suite.yaml:{line}:" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "just text", "3"])
+def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a suite is a mapping"):
+        load(text, tmp_path)
+
+
+def test_extends_replaces_keys_and_merges_sampling(tmp_path: Path) -> None:
+    load(GOOD, tmp_path)
+    suite = load("extends: suite.yaml\nmethods: [float32]\nexclude: []\nsampling: {launches: 3}\n", tmp_path, "child.yaml")
+    assert suite.name == "child"
+    assert [m.label for m in suite.methods] == ["float32"]
+    assert (suite.sampling.launches, suite.sampling.min_s) == (3, 0.5)
+
+
+def test_a_mistake_in_the_extended_suite_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD.replace("launches: 5", "launches: x"))
+    with pytest.raises(UserError, match=r"base\.yaml:6: unknown backend"):
+        (tmp_path / "base.yaml").write_text(GOOD.replace("litert]", "litter]"))
+        load("extends: base.yaml\nname: child\n", tmp_path, "child.yaml")
+
+
+def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    with pytest.raises(UserError, match="circle"):
+        load("extends: a.yaml\n", tmp_path, "b.yaml")
+
+
+def test_an_unknown_suite_names_the_nearest_that_ships(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean `smoke`"):
+        load_suite("smok", known_targets=("local",))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "label", "is_match"),
+    [
+        ("magnitude_prune", "magnitude_prune", True),
+        ("magnitude_prune", "magnitude_prune(sparsity=0.5)", True),
+        ("magnitude_prune", "magnitude_prune_more", False),
+        ("magnitude*", "magnitude_prune(sparsity=0.5)", True),
+        ("magnitude_prune(sparsity=0.5)", "magnitude_prune(sparsity=0.5)", True),
+        ("magnitude_prune(sparsity=0.5)", "magnitude_prune(sparsity=0.55)", False),
+        ("magnitude_prune(*0.5*)", "magnitude_prune(sparsity=0.5, scope=local)", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_matches(pattern: str, label: str, is_match: bool) -> None:
+    assert matches(pattern, label) is is_match
