@@ -38,7 +38,9 @@ class Artifact:
     @staticmethod
     def of(folder: Path, names: tuple[str, ...], facts: Mapping[str, Any]) -> Artifact:
         """Hash the named files of a folder."""
-        return Artifact(folder, tuple(ArtifactFile(n, file_sha256(folder / n), (folder / n).stat().st_size) for n in names), dict(facts))
+        return Artifact(
+            folder, tuple(ArtifactFile(n, file_sha256(folder / n), (folder / n).stat().st_size) for n in names), dict(facts)
+        )
 
     def save(self) -> None:
         document = {"files": [dataclasses.asdict(f) for f in self.files], "facts": self.facts}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import json
 import os
@@ -11,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from click.exceptions import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from results.store import Store
-
     from harness.plan import Cell
     from harness.suite import Suite
+    from results.store import Store
     from targets.target import Target
 
 app = typer.Typer(
@@ -105,13 +102,12 @@ def run(
     Example:
       assay run smoke --out out/smoke
     """
-    from results.store import open_store
-
     from harness.cache import cache_root, check_writable
     from harness.executor import Executor
     from harness.progress import Terminal
     from harness.run import Conductor
     from results.record import GOOD_STATUSES
+    from results.store import open_store
 
     url = _store_url(store)
     resolved, cells = _planned(suite, url, inventory, fresh)
@@ -227,9 +223,8 @@ def report(
     Example:
       assay report --suite smoke --out out/smoke
     """
-    from results.store import open_store
-
     from harness.cache import check_writable
+    from results.store import open_store
 
     check_writable(out, "report folder", 16 << 20)
     with open_store(_store_url(store), must_exist=True) as opened:
@@ -252,6 +247,7 @@ def export(
       assay export --format csv --suite smoke > smoke.csv
     """
     from results.export import write
+
     from results.store import open_store
 
     with open_store(_store_url(store), must_exist=True) as opened:
@@ -297,9 +293,8 @@ def show(
     json_: JsonOption = False,
 ) -> None:
     """Show everything that is known of a record: measurements, provenance, hashes; of a cell: its latest record and its history."""
-    from results.store import open_store
-
     from harness.show import record_text
+    from results.store import open_store
 
     with open_store(_store_url(store), must_exist=True) as opened:
         record = opened.record(id_)
@@ -323,41 +318,28 @@ def doctor(
     raise typer.Exit(1 if any(finding.level == "missing" for finding in findings) else 0)
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Entry point: a user's error is one message and exit status 2, never a traceback."""
     from harness.errors import BuildError, UserError
 
     try:
-        app(standalone_mode=False)
-    except UsageError as error:
-        _fail(f"{error.format_message()}{_suggestion(error)}\nTry `assay --help`.")
+        app()
     except UserError as error:
         _fail(str(error))
     except BuildError as error:
         _fail(str(error), status=1)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", status=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
+        # Of results and targets, whose modules are imported only by the commands that need them.
         if type(error).__name__ in ("StoreError", "InventoryError", "Unreachable", "CommandFailed"):
             _fail(str(error))
         raise
-    sys.exit(0)
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:
     print(f"assay: {message}", file=sys.stderr)
     sys.exit(status)
-
-
-def _suggestion(error: UsageError) -> str:
-    """' Did you mean ...?' for a command that does not exist; click says it itself for options."""
-    words = error.format_message().split("'")
-    known = [command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands]
-    close = difflib.get_close_matches(words[1], known, n=1) if "No such command" in words[0] and len(words) > 1 else []
-    return f" Did you mean `{close[0]}`?" if close and "Did you mean" not in error.format_message() else ""
 
 
 def _interrupted(suite: str, done: int, total: int) -> NoReturn:
@@ -367,11 +349,10 @@ def _interrupted(suite: str, done: int, total: int) -> NoReturn:
 
 def _planned(reference: str, url: str, inventory: Path | None, fresh: bool) -> tuple[Suite, tuple[Cell, ...]]:
     """The suite's cells, with those that the store can answer marked; a store that does not exist yet answers none."""
-    from results.store import exists, open_store
-
     from harness.identity import identify
     from harness.plan import Done, plan
     from harness.suite import load_suite
+    from results.store import exists, open_store
 
     targets = _targets(inventory)
     suite = load_suite(reference, known_targets=tuple(targets))

@@ -50,9 +50,8 @@ def compress_to(model: str, method: str, parameters: Sequence[str], out: Path, s
     choice = plugins.resolve("methods", given.name, dict(given.params) | plugins.parse_parameters(parameters))
     workload = Workload(network, plugins.instantiate("models", network).data)
     numeric = plugins.load("methods", choice.name).numeric
-    isa = platform.machine()
-    form = {"float32": "onnx", "int8": "onnx_qdq_u8s8" if isa == "x86_64" else "onnx_qdq_s8s8"}[numeric]
-    exported = export_step(workload, choice, form, 1, isa, seed)
+    form = {"float32": "onnx", "int8": "onnx_qdq_u8s8" if platform.machine() == "x86_64" else "onnx_qdq_s8s8"}[numeric]
+    exported = export_step(workload, choice, form, 1, seed)
     dense = compress_step(network, workload.data, Choice("float32"), seed)
     _do((exported, dense))
     shutil.copyfile(exported.folder / "model.onnx", out)

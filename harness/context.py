@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from harness.train import Recipe, derived_seed, evaluate, train
+
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
     from harness.data import Data
-    from harness.train import Recipe
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,11 @@ class Context:
     """A folder that survives a kill: a method keeps its resumable state here."""
     on_progress: Callable[[str, float], None] = lambda _what, _share: None
     events: list[dict[str, Any]] = field(default_factory=list)
+    _trainings: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False, compare=False)
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator of its own for each named use, so that adding one use never shifts another."""
-        raise NotImplementedError
+        return np.random.default_rng(derived_seed(self.seed, "rng", name))
 
     def log(self, event: str, **facts: Any) -> None:
         """Keep an event of the training or search log."""
@@ -38,8 +42,18 @@ class Context:
 
     def train(self, module: nn.Module, recipe: Recipe, *, after_step: Callable[[nn.Module], None] | None = None) -> None:
         """Train in place on the training split; `after_step` runs after each optimizer step (masks)."""
-        raise NotImplementedError
+        number = next(self._trainings)
+        train(
+            module,
+            self.data,
+            recipe,
+            seed=derived_seed(self.seed, "train", number),
+            journal=self.journal / f"training-{number}",
+            on_progress=self.on_progress,
+            after_step=after_step,
+            log=self.log,
+        )
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         """Metrics on the validation split, never on the test split."""
-        raise NotImplementedError
+        return evaluate(module, self.data.load("validation"))

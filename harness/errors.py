@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from targets.session import CommandFailed
+
 
 class UserError(Exception):
     """The user's input is at fault: raised before any device is touched, exit status 2, never a traceback."""
@@ -20,6 +22,10 @@ class Unsupported(Exception):  # noqa: N818 - an answer, not a fault
 
 class WrongAnswer(Exception):  # noqa: N818 - the status it becomes
     """The device's answer is not the compressed network's own: no latency is kept."""
+
+
+class RunnerError(CommandFailed):
+    """The runner on the device failed, or what it said cannot be believed. Stable: never retried."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -57,8 +57,11 @@ class Executor:
     def __enter__(self) -> Executor:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._pool is not None:
+            self._pool.shutdown()
+        else:
+            self.stop()
 
     def run(self, steps: Sequence[Step]) -> dict[str, Failure | None]:
         """Do the steps and all they need; the answer has every one of them by key, None where the result is in the cache."""

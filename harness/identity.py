@@ -25,7 +25,7 @@ def identify(suite: Suite, targets: Mapping[str, Target]) -> Callable[[Point], s
 
     def of(point: Point) -> str:
         workload, method, backend, target, operating_point = point
-        build = build_step(workload, method, backend, target, operating_point, suite.seed)
+        build = build_step(workload, method, backend, target, operating_point.batch, suite.seed)
         return hashlib.sha256(f"{build.key}\n{machines[target.name]}".encode()).hexdigest()
 
     return of

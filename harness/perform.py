@@ -15,7 +15,7 @@ from typing import Any
 
 from harness import plugins
 from harness.cache import appearing, cache_root, locked
-from harness.errors import BuildError
+from harness.errors import BuildError, Unsupported
 from harness.plugins import Choice
 from harness.steps import Kind, Step, weights_file
 from results.record import canonical_json
@@ -111,13 +111,17 @@ def _layer(task: Task) -> None:
     import numpy as np
 
     from harness.compression.numerics.counting import claims
-    from harness.export import cut_layer
+    from harness.forms.layer import cut_layer
 
     whole = json.loads((task.needs[0] / "compressed.json").read_text())
+    if whole["numeric"] != "float32":
+        raise Unsupported(
+            "a layer of an integer network cannot be measured alone: its reference is simulated for the network as a whole"
+        )
     with np.load(task.needs[0] / "examples.npz") as stored:
         layer, layer_inputs = cut_layer(task.needs[0] / "module.pt2", task.inputs["layer"], stored["inputs"])
     _save_network(task.folder, layer, layer, layer_inputs, None)
-    claimed = claims(layer, layer_inputs.shape[1:], weight_bits=whole["claims"]["weight_bits"])
+    claimed = claims(layer, layer_inputs.shape[1:], weight_bits=int(whole["claims"]["weight_bits"]))
     (task.folder / "compressed.json").write_text(canonical_json(whole | {"claims": dataclasses.asdict(claimed)}))
 
 
@@ -150,7 +154,6 @@ def _export(task: Task) -> None:
         network / "module.pt2",
         form=task.inputs["form"],
         batch=task.inputs["batch"],
-        isa=task.inputs["isa"],
         numeric=facts["numeric"],
         quantization=Quantization(**facts["quantization"]) if facts["quantization"] else None,
         calibration=np.load(calibration) if calibration.exists() else None,

@@ -18,7 +18,7 @@ from targets.quiet import timing, working
 
 from harness import measure, plugins
 from harness.artifact import Artifact
-from harness.errors import RunnerError, WrongAnswer
+from harness.errors import BuildError, WrongAnswer
 from harness.executor import Executor, Failure
 from harness.plan import Cell
 from harness.plugins import Choice
@@ -122,7 +122,7 @@ class Conductor:
         for open_ in cells:
             try:
                 self._check(session, open_)
-            except (WrongAnswer, RunnerError, CommandFailed) as error:
+            except (WrongAnswer, BuildError, CommandFailed) as error:
                 self._close_error(open_, error, machine)
                 del still_open[open_.cell.key]
         self.observer.phase(f"measuring {cells[0].cell.axes.model} on {cells[0].cell.target.name}")
@@ -134,7 +134,7 @@ class Conductor:
                 try:
                     if round_ not in open_.launches:
                         self._launch(session, open_, round_, position, boot_id)
-                except (WrongAnswer, RunnerError, CommandFailed) as error:
+                except (WrongAnswer, BuildError, CommandFailed) as error:
                     self._close_error(open_, error, machine)
                     del still_open[key]
                     continue
@@ -290,7 +290,7 @@ class Conductor:
         }
 
     def _build_step(self, cell: Cell) -> Step:
-        return build_step(cell.workload, cell.method, cell.backend, cell.target, cell.point, self.suite.seed)
+        return build_step(cell.workload, cell.method, cell.backend, cell.target, cell.point.batch, self.suite.seed)
 
 
 def _open(cell: Cell, build: Step, started: str) -> _Open:

@@ -19,7 +19,7 @@ from harness import plugins
 from harness.cache import cache_root
 from harness.errors import UserError
 from harness.plugins import Choice
-from harness.suite import OperatingPoint, Workload
+from harness.suite import Workload
 from results.record import canonical_json, canonical_sha256
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ _SOURCES: Mapping[Kind, tuple[str, ...]] = {
         "data/__init__.py",
     ),
     "compress": ("perform.py", "context.py", "compression/__init__.py", "compression/numerics/*.py", "export.py"),
-    "layer": ("perform.py", "export.py"),
-    "export": ("perform.py", "export.py"),
+    "layer": ("perform.py", "export.py", "forms/*.py"),
+    "export": ("perform.py", "export.py", "forms/*.py"),
     "build": ("perform.py", "backend.py", "artifact.py"),
 }
 _DISTRIBUTIONS: Mapping[Kind, tuple[str, ...]] = {
@@ -124,25 +124,25 @@ def network_step(workload: Workload, method: Choice, seed: int) -> Step:
 
 
 @functools.cache
-def export_step(workload: Workload, method: Choice, form: str, batch: int, isa: str, seed: int) -> Step:
+def export_step(workload: Workload, method: Choice, form: str, batch: int, seed: int) -> Step:
     network = network_step(workload, method, seed)
     return _step(
-        "export", {"form": form, "batch": batch, "isa": isa}, (network,), f"export {workload.label} {method.label} as {form}"
+        "export", {"form": form, "batch": batch}, (network,), f"export {workload.label} {method.label} as {form}"
     )
 
 
 @functools.cache
-def build_step(workload: Workload, method: Choice, backend: Choice, target: Target, point: OperatingPoint, seed: int) -> Step:
+def build_step(workload: Workload, method: Choice, backend: Choice, target: Target, batch: int, seed: int) -> Step:
     """The last step before a device is touched: its folder is the cell's artifact."""
     form = plugins.instantiate("backends", backend).form(plugins.load("methods", method.name).numeric, target)
-    exported = export_step(workload, method, form, point.batch, target.isa or platform.machine(), seed)
+    exported = export_step(workload, method, form, batch, seed)
     return _step(
         "build",
         {
             "backend": _choice(backend),
             "backend_sha256": plugins.source_sha256("backends", backend.name),
             "versions": versions(plugins.load("backends", backend.name).requires),
-            "target": {"name": target.name, "kind": target.kind, "isa": target.isa, "cpu": target.cpu},
+            "target": {"name": target.name, "kind": target.kind, "isa": target.isa or platform.machine(), "cpu": target.cpu},
         },
         (exported,),
         f"build {workload.label} {method.label} for {backend.label}",

@@ -23,6 +23,15 @@ STATUSES: tuple[Status, ...] = ("ok", "unsupported", "wrong", "failed", "unreach
 ORIGINS: tuple[Origin, ...] = ("measured", "emulated", "simulated", "estimated")
 GOOD_STATUSES: frozenset[Status] = frozenset({"ok", "unsupported"})
 
+COLUMNS: Mapping[str, np.dtype[Any]] = {
+    "value": np.dtype(np.float64),
+    "launch": np.dtype(np.uint16),
+    "timed": np.dtype(np.bool_),
+    "loops": np.dtype(np.uint32),
+    "start_s": np.dtype(np.float64),
+}
+"""Type of each column of Samples, in its order. Exact, so that what is stored, hashed and read back are the same bits."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
@@ -40,7 +49,11 @@ class Samples:
     """[n] seconds from the launch's first sample, on the measurement's clock; NaN where no clock applies."""
 
     def __post_init__(self) -> None:
-        lengths = {len(getattr(self, column.name)) for column in dataclasses.fields(self)}
+        columns: dict[str, npt.NDArray[Any]] = {column.name: getattr(self, column.name) for column in dataclasses.fields(self)}
+        for name, values in columns.items():
+            if values.ndim != 1 or values.dtype != COLUMNS[name]:
+                raise ValueError(f"sample column `{name}` is {values.dtype}{list(values.shape)}, not {COLUMNS[name]}[n]")
+        lengths = {len(values) for values in columns.values()}
         if len(lengths) != 1:
             raise ValueError(f"sample columns have different lengths: {sorted(lengths)}")
 
@@ -141,8 +154,10 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The whole record as plain JSON values, samples included (one line of JSON Lines)."""
-        document = dataclasses.asdict(dataclasses.replace(self, measurements=()))
+        document: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         document["schema"] = SCHEMA_VERSION
+        document["axes"] = dataclasses.asdict(self.axes)
+        document["claims"], document["provenance"] = dict(self.claims), dict(self.provenance)
         document["measurements"] = [_measurement_json(m) for m in self.measurements]
         return document
 
@@ -180,14 +195,28 @@ class PlannedCell:
 
 def canonical_json(value: Any) -> str:
     """One text for one value: sorted keys, no spaces, NaN spelled as null is not allowed to hide (it stays NaN)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return _encode(value)
 
 
 def canonical_sha256(value: Any) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    # surrogatepass: a reason may quote a device's output or a path that is not valid UTF-8; it must still be kept.
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def record_from_json(document: Json) -> Record:
+    """The inverse of `Record.to_json`, without loss. A document of another schema, or of something else, is a ValueError."""
+    if document.get("schema") != SCHEMA_VERSION:
+        raise ValueError(f"record document of schema {document.get('schema')!r}; this Assay reads schema {SCHEMA_VERSION}")
+    rest = {name: value for name, value in document.items() if name not in ("schema", "axes", "measurements")}
+    try:
+        measurements = tuple(_measurement_from_json(m) for m in document["measurements"])
+        return Record(**rest, axes=Axes(**document["axes"]), measurements=measurements)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a record document: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """What JSON writes for a value it does not know: the `default` of every encoder of records."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -204,9 +233,21 @@ def _measurement_json(measurement: Measurement) -> dict[str, Any]:
     document = {f.name: getattr(measurement, f.name) for f in dataclasses.fields(measurement) if f.name != "samples"}
     document["derived_from"] = list(measurement.derived_from)
     document["flags"] = list(measurement.flags)
-    document["samples"] = None if samples is None else {c.name: _column(getattr(samples, c.name)) for c in dataclasses.fields(samples)}
+    document["samples"] = (
+        None if samples is None else {c.name: _column(getattr(samples, c.name)) for c in dataclasses.fields(samples)}
+    )
     return document
+
+
+def _measurement_from_json(document: Json) -> Measurement:
+    columns = document["samples"]
+    samples = None if columns is None else Samples(**{name: np.array(columns[name], dtype) for name, dtype in COLUMNS.items()})
+    tuples = {name: tuple(document[name]) for name in ("derived_from", "flags")}
+    return Measurement(**{**document, **tuples, "samples": samples})
 
 
 def _column(values: npt.NDArray[Any]) -> list[Any]:
     return [None if isinstance(v, float) and v != v else v for v in values.tolist()]
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=plain).encode

@@ -12,11 +12,11 @@ class TargetError(Exception):
     """The device or the way to it is at fault. The message says what happened, where, and what to do."""
 
 
-class Unreachable(TargetError):
+class Unreachable(TargetError):  # noqa: N818 - the status it becomes
     """Transient: the device does not answer. Retried, then recorded."""
 
 
-class CommandFailed(TargetError):
+class CommandFailed(TargetError):  # noqa: N818 - says what failed
     """Stable: the device answered and refused (no space, no permission, a path that cannot be). Never retried."""
 
 
@@ -51,12 +51,17 @@ class Session(Protocol):
         environment: Mapping[str, str] | None = None,
         max_output_bytes: int = 16 << 20,
     ) -> CommandResult:
-        """Run a command in the work directory; at the timeout its whole process group is killed on the device."""
+        """Run a command in the work directory; at the timeout its whole process group is killed on the device.
+
+        The command sees a small clean environment plus what is asked. When it ends, what it left running in its group is killed.
+        A program that is not there is exit status 127, as over a shell. `max_output_bytes` holds for each of the two streams:
+        more is read and thrown away.
+        """
 
     def push(self, source: Path, destination: str) -> None:
         """Copy a file: free space first, temporary name, sha256 computed on the device, atomic rename.
 
-        An unchanged file is not sent again.
+        An unchanged file is not sent again. A name that leads out of the work directory is CommandFailed, here and below.
         """
 
     def pull(self, source: str, *, max_bytes: int) -> bytes:

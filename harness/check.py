@@ -1,0 +1,114 @@
+"""Sanity before performance: is the device's answer the compressed network's own? A wrong answer has no latency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import WrongAnswer
+
+Array = npt.NDArray[Any]
+Rule = Literal["float32", "int8", "exact", "same"]
+"""The numeric class of a network, `exact` where the reference is bit-true, `same` for the same artifact asked again."""
+
+RELATIVE = 1e-4
+ABSOLUTE = 1e-6
+"""float32: largest error over largest magnitude. Reordered sums of float32 stay two orders of magnitude below it."""
+LEAST_SQNR_DB = 20.0
+"""int8: a backend may place its quantizers elsewhere than the fake-quantized reference does, so answers differ by some steps of 8 bits.
+
+Honest int8 forms measured 20-39 dB (the lower end by clipped calibration), swapped layouts, wrong scales or zero points below 10 dB.
+"""
+TEXT = {
+    "float32": f"largest error at most {RELATIVE:g} of the largest magnitude",
+    "int8": f"signal to quantization noise at least {LEAST_SQNR_DB:g} dB",
+    "exact": "equal in every element",
+    "same": f"largest error at most {RELATIVE:g} of the largest magnitude, by another process over the same artifact",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How far answers are from the reference, over the worst output. A figure that does not exist is None, and `reason` says why."""
+
+    max_abs_error: float | None
+    relative_error: float | None
+    """Largest error over the reference's largest magnitude; None where that is 0."""
+    sqnr_db: float | None
+    """10 log10(sum of squares of the reference / sum of squares of the error); None where either is 0."""
+    passed: bool
+    rule: str
+    reason: str | None = None
+    """What is wrong, where it is not the figures."""
+
+
+def check(outputs: Sequence[Array], reference: Sequence[Array], numeric: Rule) -> Check:
+    """Compare real values, output by output. NaN, infinity, another shape, another kind of number or another count is wrong.
+
+    An output of integers (an index, a class) has no tolerance under any rule.
+    """
+    if len(outputs) != len(reference):
+        return Check(None, None, None, False, TEXT[numeric], f"{len(outputs)} outputs instead of {len(reference)}")
+    each = [_check_one(f"output {i}", a, b, numeric) for i, (a, b) in enumerate(zip(outputs, reference, strict=True))]
+    if not each:
+        return Check(None, None, None, False, TEXT[numeric], "there is no output to compare")
+    return Check(
+        _worst([one.max_abs_error for one in each], max),
+        _worst([one.relative_error for one in each], max),
+        _worst([one.sqnr_db for one in each], min),
+        all(one.passed for one in each),
+        TEXT[numeric],
+        next((one.reason for one in each if one.reason is not None), None),
+    )
+
+
+def require(check: Check) -> None:
+    """Raise WrongAnswer, with the figures, unless the check passed."""
+    if check.passed:
+        return
+    if check.reason is not None:
+        raise WrongAnswer(f"wrong answer: {check.reason}; required: {check.rule}")
+    figures = [f"largest error {check.max_abs_error:.3g}"]
+    if check.relative_error is not None:
+        figures.append(f"{check.relative_error:.3g} of the largest magnitude")
+    if check.sqnr_db is not None:
+        figures.append(f"SQNR {check.sqnr_db:.1f} dB")
+    raise WrongAnswer(f"wrong answer: {', '.join(figures)}; required: {check.rule}")
+
+
+def _check_one(name: str, output: Array, reference: Array, numeric: Rule) -> Check:
+    def wrong(reason: str) -> Check:
+        return Check(None, None, None, False, TEXT[numeric], f"{name} {reason}")
+
+    if output.shape != reference.shape:
+        return wrong(f"has shape {list(output.shape)} instead of {list(reference.shape)}")
+    is_float = reference.dtype.kind == "f"
+    if (output.dtype.kind == "f") != is_float or ((numeric == "exact" or not is_float) and output.dtype != reference.dtype):
+        return wrong(f"is {output.dtype} instead of {reference.dtype}")
+    if reference.size == 0:
+        return wrong("is empty")
+    if not np.isfinite(reference).all():
+        return wrong("cannot be checked: the reference is not finite")
+    if not np.isfinite(output).all():
+        return wrong(f"holds {int((~np.isfinite(output)).sum())} values that are not finite")
+    a, b = output.astype(np.float64), reference.astype(np.float64)
+    error, magnitude = float(np.max(np.abs(a - b))), float(np.max(np.abs(b)))
+    noise, signal = float(np.sum((a - b) ** 2)), float(np.sum(b**2))
+    sqnr_db = 10 * math.log10(signal / noise) if noise > 0 and signal > 0 else None
+    if numeric == "exact" or not is_float:
+        passed = bool(np.array_equal(output, reference))
+    elif numeric == "int8":
+        passed = noise == 0 or (sqnr_db is not None and sqnr_db >= LEAST_SQNR_DB)
+    else:
+        passed = error <= RELATIVE * magnitude + ABSOLUTE
+    return Check(error, error / magnitude if magnitude > 0 else None, sqnr_db, passed, TEXT[numeric])
+
+
+def _worst(figures: Sequence[float | None], pick: Any) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return float(pick(known)) if known else None

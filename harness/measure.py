@@ -1,0 +1,229 @@
+"""Puts an artifact on a device, has it answer, has it timed, and turns what the runner said into measurements.
+
+`latency` is the time of one `invoke`: of one example at batch 1, of the whole batch at batch b.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.artifact import Artifact
+from harness.check import Check, check, require
+from harness.errors import RunnerError, WrongAnswer
+from harness.runners.exchange import Deployed, ask, deploy
+from harness.runners.reply import Columns, Document, OutputFile, check_timing, read_outputs, real
+from harness.suite import Sampling
+from results.record import Measurement, Origin, Samples
+from targets.session import Session
+
+__all__ = [
+    "Answer", "Check", "Deployed", "Launch", "answer", "answer_each", "artifact_size", "check", "deploy", "measurements", "require",
+    "time_launch", "top1",
+]  # fmt: skip
+
+Array = npt.NDArray[Any]
+
+PART_BYTES = 64 << 20
+"""Inputs are sent in files of about this size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a network on a device made of some inputs."""
+
+    reply: Document
+    raw: tuple[Array, ...]
+    """[n, ...] an output, as the network gave it."""
+    outputs: tuple[Array, ...]
+    """The same as real values."""
+
+    def document(self) -> dict[str, Any]:
+        """What the runner said, as plain JSON values."""
+        return _document(self.reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One timed process launch: what the runner said, and the outputs of the very process that was timed."""
+
+    reply: Document
+    content: bytes
+    """The output file, an npz."""
+    wall_s: float
+    """How long the command took, seen from here."""
+
+    @property
+    def outputs(self) -> tuple[Array, ...]:
+        """Real values of the first batch."""
+        return _real(read_outputs(self.content, self.reply.outputs[0]), self.reply.outputs[0])
+
+    def document(self) -> dict[str, Any]:
+        """What the runner said but for the samples, which a record keeps as measurements."""
+        return {key: value for key, value in _document(self.reply).items() if key != "samples"} | {"wall_s": self.wall_s}
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, without loss."""
+        return {"reply": _document(self.reply), "content": base64.b64encode(self.content).decode(), "wall_s": self.wall_s}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> Launch:
+        reply = Document.model_validate_json(json.dumps(document["reply"]))
+        return Launch(reply, base64.b64decode(document["content"], validate=True), document["wall_s"])
+
+
+def answer(session: Session, deployed: Deployed, inputs: Sequence[Array], *, batch: int, timeout_s: float) -> Answer:
+    """The network's outputs for n examples: one array [n, ...] an input, run in chunks of `batch` by one process."""
+    rows = len(inputs[0]) if inputs else 0
+    if not rows or any(len(array) != rows for array in inputs):
+        raise ValueError(f"inputs must have the same positive number of examples: {[len(array) for array in inputs]}")
+    row_bytes = sum(array.nbytes for array in inputs) // rows
+    step = batch * max(1, PART_BYTES // max(1, row_bytes * batch))
+    parts = [[array[start : start + step] for array in inputs] for start in range(0, rows, step)]
+    exchange = ask(session, deployed, "answer", parts, timeout_s, batch=batch)
+    _check_rows(exchange.reply, [len(part[0]) for part in parts])
+    raw = tuple(np.concatenate(arrays) for arrays in zip(*exchange.arrays(), strict=True))
+    return Answer(exchange.reply, raw, _real(raw, exchange.reply.outputs[0]))
+
+
+def answer_each(session: Session, deployed: Deployed, sets: Sequence[Sequence[Array]], *, timeout_s: float) -> tuple[Answer, ...]:
+    """The network's outputs for whole input tensors, which need not have a batch axis: one Answer a set of them, by one process."""
+    exchange = ask(session, deployed, "answer", sets, timeout_s, batch=None)
+    files = zip(exchange.arrays(), exchange.reply.outputs, strict=True)
+    return tuple(Answer(exchange.reply, raw, _real(raw, file)) for raw, file in files)
+
+
+def time_launch(
+    session: Session, deployed: Deployed, inputs: Sequence[Array], *, batch: int | None, sampling: Sampling
+) -> Launch:
+    """Time one process launch on the first `batch` examples; with None, on the input tensors as they are."""
+    exchange = ask(session, deployed, "time", [inputs], sampling.max_launch_s, batch=batch, sampling=sampling)
+    if batch is not None:
+        _check_rows(exchange.reply, [batch])
+    check_timing(exchange.reply, sampling, exchange.wall_s)
+    exchange.arrays()
+    return Launch(exchange.reply, exchange.contents[0], exchange.wall_s)
+
+
+def measurements(launches: Sequence[Launch], origin: Origin) -> tuple[Measurement, ...]:
+    """latency, load_time, peak_memory and model_memory, from all process launches of a cell in order."""
+    replies = [launch.reply for launch in launches]
+    memory = [reply.memory for reply in replies]
+    grown = [
+        None if m.peak_rss_bytes is None or m.rss_before_load_bytes is None else m.peak_rss_bytes - m.rss_before_load_bytes
+        for m in memory
+    ]
+    least = max(reply.warmup.least_sample_s for reply in replies if reply.warmup)
+    return (
+        Measurement(
+            "latency",
+            "s",
+            origin,
+            f"one inference call (a whole batch) in the runner's process, inputs set before; a sample repeats it for at least {least:g} s",
+            _latency(launches),
+            clock=replies[0].clock.name,
+            flags=_flags(replies),
+        ),
+        Measurement(
+            "load_time",
+            "s",
+            origin,
+            "the backend's load: import of its runtime, opening of the artifact",
+            _per_launch([reply.load_s for reply in replies]),
+            clock=replies[0].clock.name,
+        ),
+        _memory("peak_memory", "VmHWM of the runner's process after timing", origin, [m.peak_rss_bytes for m in memory], ()),
+        _memory(
+            "model_memory",
+            "VmHWM after timing less VmRSS before the backend's load: runtime, weights and activations, without interpreter and NumPy",
+            origin,
+            grown,
+            ("peak_memory",),
+        ),
+    )
+
+
+def top1(outputs: Array, labels: npt.NDArray[np.int64], origin: Origin = "measured") -> Measurement:
+    """1 where the largest of [n, classes] outputs is at the label, else 0: one sample an example, in their order."""
+    if outputs.ndim != 2 or len(outputs) != len(labels):
+        raise WrongAnswer(f"outputs of shape {list(outputs.shape)} are not class scores of {len(labels)} examples")
+    if not np.isfinite(outputs).all():
+        raise WrongAnswer(
+            f"{int((~np.isfinite(outputs)).any(axis=1).sum())} of {len(outputs)} examples have scores that are not finite"
+        )
+    hits = outputs.argmax(axis=1) == labels
+    return Measurement(
+        "top1", "1", origin, f"largest of the network's outputs is the label, {len(labels)} examples", Samples.of(hits)
+    )
+
+
+def artifact_size(artifact: Artifact) -> Measurement:
+    return Measurement(
+        "artifact_size", "B", "measured", "sum of the sizes of the artifact's files", Samples.of(artifact.size_bytes)
+    )
+
+
+def _check_rows(reply: Document, rows: Sequence[int]) -> None:
+    """Each file's outputs start with its own number of examples, and are otherwise alike."""
+    like = [(tensor.shape[1:], tensor.dtype, tensor.quantization) for tensor in reply.outputs[0].tensors]
+    for file, count in zip(reply.outputs, rows, strict=True):
+        if any(tensor.shape[:1] != [count] for tensor in file.tensors):
+            raise RunnerError(f"outputs have shapes {[tensor.shape for tensor in file.tensors]} for {count} examples")
+        if [(tensor.shape[1:], tensor.dtype, tensor.quantization) for tensor in file.tensors] != like:
+            raise RunnerError("the outputs of one part of the examples are of another kind than those of the first")
+
+
+def _real(arrays: Sequence[Array], file: OutputFile) -> tuple[Array, ...]:
+    return tuple(real(array, tensor.quantization) for array, tensor in zip(arrays, file.tensors, strict=True))
+
+
+def _document(reply: Document) -> dict[str, Any]:
+    return reply.model_dump(mode="json", by_alias=True)
+
+
+def _latency(launches: Sequence[Launch]) -> Samples:
+    columns = [launch.reply.samples for launch in launches]
+    parts = [_columns(column, index) for index, column in enumerate(columns) if column is not None]
+    return Samples(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Samples)})
+
+
+def _columns(columns: Columns, launch: int) -> Samples:
+    start_ns, duration_ns = np.array(columns.start_ns, np.float64), np.array(columns.duration_ns, np.float64)
+    loops = np.array(columns.loops, np.uint32)
+    return Samples(
+        value=duration_ns / 1e9 / loops,
+        launch=np.full(len(loops), launch, np.uint16),
+        timed=np.array(columns.timed, np.bool_),
+        loops=loops,
+        start_s=(start_ns - start_ns[0]) / 1e9,
+    )
+
+
+def _per_launch(values: Sequence[float]) -> Samples:
+    return dataclasses.replace(Samples.of(values), launch=np.arange(len(values), dtype=np.uint16))
+
+
+def _memory(metric: str, method: str, origin: Origin, values: Sequence[int | None], derived_from: tuple[str, ...]) -> Measurement:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return Measurement(metric, "B", origin, method, None, "the device has no /proc/self/status", derived_from=derived_from)
+    return Measurement(metric, "B", origin, method, _per_launch(known), derived_from=derived_from)
+
+
+def _flags(replies: Sequence[Document]) -> tuple[str, ...]:
+    """`warmup_capped`: warm-up ended by its cap; `major_faults`: pages came from disk while samples were taken."""
+    flags = []
+    if any(reply.warmup is not None and reply.warmup.capped for reply in replies):
+        flags.append("warmup_capped")
+    if any(
+        r.process_before and r.process_after and r.process_after.major_faults > r.process_before.major_faults for r in replies
+    ):
+        flags.append("major_faults")
+    return tuple(flags)

@@ -1,0 +1,45 @@
+"""ResNet-8, the image classification network of MLPerf Tiny.
+
+For 3x32x32 inputs and width 16 it has the published 78,666 parameters (batch-norm statistics counted, as Keras counts) and 12.5 M MACs.
+One thing differs: TensorFlow pads a convolution of stride 2 below and to the right only, this one on all sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge
+
+from harness.train import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.data import DataSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ResNet8Model:
+    data: str = "fashion_mnist"
+    width: Annotated[int, Ge(1)] = 16
+    """Channels of the first block; the second has twice, the third four times as many."""
+    epochs: Annotated[int, Ge(0)] = 10
+    augment: Literal["none", "shift", "crop_flip"] = "crop_flip"
+    weights: str = ""
+
+    def accepts(self, spec: DataSpec) -> str | None:
+        if len(spec.input_shape) != 3 or min(spec.input_shape[1:]) < 4:
+            return f"resnet8 takes images [channels, height, width] of 4x4 and more, not {list(spec.input_shape)}"
+        return None
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        from harness.models.networks.resnet8 import ResNet8
+
+        return ResNet8(spec.input_shape[0], spec.classes, self.width)
+
+    def recipe(self) -> Recipe:
+        return Recipe(self.epochs, batch_size=128, learning_rate=4e-3, weight_decay=1e-2, warmup_epochs=0.5, augment=self.augment)
+
+
+MODEL = ResNet8Model

@@ -1,0 +1,181 @@
+"""One question to a device: the artifact put there, a request sent, the runner run, what it wrote fetched and cleared away."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from harness.artifact import Artifact, file_sha256
+from harness.errors import BuildError, RunnerError
+from harness.runners.reply import (
+    MAX_DOCUMENT_BYTES,
+    NPZ_SPARE_BYTES,
+    SCHEMA,
+    Document,
+    Failure,
+    OutputFile,
+    pack_inputs,
+    parse_reply,
+    read_outputs,
+)
+from harness.suite import Sampling
+from targets.session import CommandResult, Session
+
+Array = npt.NDArray[Any]
+
+RUNNER = Path(__file__).parent / "python_runner.py"
+MAX_OUTPUT_BYTES = 1 << 30
+"""Of one output file."""
+STDERR_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """An artifact on a device, with all that is needed to run it. Names carry content hashes: a new version never meets an old one."""
+
+    artifact_sha256: str
+    folder: str
+    file: str
+    """The one that the backend's `load` opens."""
+    runner: str
+    backend: str
+    options: Mapping[str, Any]
+    """`threads`, and the backend's own parameters."""
+    requires: tuple[str, ...]
+    """Distributions whose versions are reported."""
+
+
+def deploy(
+    session: Session, artifact: Artifact, backend_file: Path, options: Mapping[str, Any], requires: Sequence[str]
+) -> Deployed:
+    """Push the artifact's files, the runner and the backend's file; what is already there is not sent again."""
+    folder = f"artifacts/{artifact.sha256[:32]}"
+    for file in artifact.files:
+        if file_sha256(artifact.folder / file.name) != file.sha256:
+            raise BuildError(
+                f"{artifact.folder / file.name} was changed after it was built; delete {artifact.folder} and run again"
+            )
+        session.push(artifact.folder / file.name, f"{folder}/{file.name}")
+    runner, backend = _addressed("runners", RUNNER), _addressed("backends", backend_file)
+    session.push(RUNNER, runner)
+    session.push(backend_file, backend)
+    return Deployed(artifact.sha256, folder, artifact.files[0].name, runner, backend, dict(options), tuple(requires))
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request answered."""
+
+    reply: Document
+    contents: tuple[bytes, ...]
+    """The output files, one for each part of the inputs, an npz each."""
+    wall_s: float
+    """How long the command took, seen from here."""
+
+    def arrays(self) -> list[tuple[Array, ...]]:
+        return [read_outputs(content, file) for content, file in zip(self.contents, self.reply.outputs, strict=True)]
+
+
+def ask(
+    session: Session,
+    deployed: Deployed,
+    mode: Literal["answer", "time"],
+    parts: Sequence[Sequence[Array]],
+    timeout_s: float,
+    *,
+    batch: int | None,
+    sampling: Sampling | None = None,
+) -> Exchange:
+    """Send a request and its inputs, run the runner, fetch what it wrote; nothing of it stays on the device."""
+    nonce = secrets.token_hex(16)
+    folder = f"requests/{nonce}"
+    inputs = [f"{folder}/inputs{index}.npz" for index in range(len(parts))]
+    outputs = [f"{folder}/outputs{index}.npz" for index in range(len(parts))]
+    request = {
+        "schema": SCHEMA,
+        "nonce": nonce,
+        "mode": mode,
+        "backend": deployed.backend,
+        "folder": deployed.folder,
+        "file": deployed.file,
+        "options": deployed.options,
+        "inputs": inputs,
+        "outputs": outputs,
+        "batch": batch,
+        "batched": batch is not None,
+        "sampling": None if sampling is None else dataclasses.asdict(sampling),
+        "distributions": deployed.requires,
+        "limit_s": timeout_s + 5,
+    }
+    try:
+        with tempfile.TemporaryDirectory(prefix="assay-") as local:
+            file = Path(local) / "file"
+            for part, name in zip(parts, inputs, strict=True):
+                file.write_bytes(pack_inputs(part))
+                session.push(file, name)
+            file.write_text(json.dumps(request))
+            session.push(file, f"{folder}/request.json")
+        result = session.run(
+            [session.python, "-B", deployed.runner, f"{folder}/request.json"],
+            timeout_s=timeout_s,
+            environment={"OMP_NUM_THREADS": str(deployed.options.get("threads", 1)), "OPENBLAS_NUM_THREADS": "1"},
+            max_output_bytes=MAX_DOCUMENT_BYTES + (1 << 10),
+        )
+        reply = _reply(result, nonce, timeout_s)
+        if reply.mode != mode or [file.file for file in reply.outputs] != outputs:
+            raise RunnerError("the runner's document does not name the outputs that it was asked for")
+        return Exchange(reply, tuple(_pull(session, file) for file in reply.outputs), result.duration_s)
+    finally:
+        session.remove(folder)
+
+
+def _reply(result: CommandResult, nonce: str, timeout_s: float) -> Document:
+    if result.timed_out:
+        raise RunnerError(
+            f"the runner was stopped after {timeout_s:g} s; raise `max_launch_s`, or use a smaller network{_tail(result)}"
+        )
+    if result.exit_status < 0:
+        name = (
+            signal.Signals(-result.exit_status).name if -result.exit_status in set(signal.Signals) else str(-result.exit_status)
+        )
+        hint = "; most likely out of memory: see the device's kernel log" if result.exit_status == -signal.SIGKILL else ""
+        raise RunnerError(f"the runner was killed by signal {name}{hint}{_tail(result)}")
+    if result.exit_status in (126, 127):
+        raise RunnerError(
+            f"the runner could not be started: no Python at {result.argv[0]} on the device; set `python`{_tail(result)}"
+        )
+    if result.exit_status not in (0, 3):
+        raise RunnerError(f"the runner ended with exit status {result.exit_status}{_tail(result)}")
+    reply = parse_reply(result.stdout, nonce)
+    if isinstance(reply, Failure):
+        raise RunnerError(f"the runner failed: {reply.kind}: {reply.message}")
+    if result.exit_status != 0:
+        raise RunnerError(
+            f"the runner ended with exit status {result.exit_status} and a document that tells of no error{_tail(result)}"
+        )
+    return reply
+
+
+def _tail(result: CommandResult) -> str:
+    lines = result.stderr.decode("utf-8", "replace").strip().splitlines()[-STDERR_LINES:]
+    return "; it said:\n" + "\n".join(line[:500] for line in lines) if lines else ""
+
+
+def _pull(session: Session, file: OutputFile) -> bytes:
+    expected = sum(tensor.size_bytes + NPZ_SPARE_BYTES for tensor in file.tensors)
+    if file.size_bytes > min(expected, MAX_OUTPUT_BYTES):
+        raise RunnerError(f"output file of {file.size_bytes} bytes: its tensors need {expected}, the limit is {MAX_OUTPUT_BYTES}")
+    return session.pull(file.file, max_bytes=file.size_bytes)
+
+
+def _addressed(folder: str, file: Path) -> str:
+    return f"{folder}/{file_sha256(file)[:32]}/{file.name}"

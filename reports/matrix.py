@@ -1,0 +1,76 @@
+"""Matrix: the records of one run by their place in it. Look-up and order only; no arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from results.record import Axes, Record, Run
+
+AXES = ("model", "method", "backend", "target", "threads", "batch")
+"""The axes a table may use for rows and columns, in the order a place lists them."""
+
+_DOCUMENT_KEYS = {"model": "models", "method": "methods", "backend": "backends", "target": "targets"}
+
+
+class Place(NamedTuple):
+    """A cell's place as printed labels. One layer of a network is a workload of its own: `resnet8/stack1.conv1`."""
+
+    model: str
+    method: str
+    backend: str
+    target: str
+    threads: str
+    batch: str
+
+    def label(self, axis: str) -> str:
+        return self[AXES.index(axis)]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The last record of every place, and the labels of every axis, all in the order of the suite's document."""
+
+    run: Run
+    records: Mapping[Place, Record]
+    labels: Mapping[str, tuple[str, ...]]
+    """axis -> labels that have a record."""
+
+    def varying(self, besides: Iterable[str] = ()) -> tuple[str, ...]:
+        """Axes with more than one label: what must be printed for a cell to be named without doubt."""
+        return tuple(axis for axis in AXES if axis not in besides and len(self.labels[axis]) > 1)
+
+    def baseline(self, place: Place) -> Place | None:
+        """The place that a ratio of `place` is relative to; None when the suite names no baseline."""
+        replaced = {axis: str(label) for axis, label in dict(self.run.document.get("baseline") or {}).items()}
+        return place._replace(**replaced) if replaced else None
+
+
+def arrange(run: Run, records: Sequence[Record]) -> Matrix:
+    """Put every record in its place. A later record of the same place (a retry) replaces the earlier one."""
+    placed = {place_of(record.axes): record for record in records}
+    labels = {axis: _ordered(_document_labels(run, axis), (place.label(axis) for place in placed)) for axis in AXES}
+    rank = {axis: {label: index for index, label in enumerate(labels[axis])} for axis in AXES}
+    order = sorted(placed, key=lambda place: tuple(rank[axis][label] for axis, label in zip(AXES, place, strict=True)))
+    return Matrix(run, {place: placed[place] for place in order}, labels)
+
+
+def place_of(axes: Axes) -> Place:
+    whole = axes.layer is None or axes.model.endswith(f"/{axes.layer}")
+    model = axes.model if whole else f"{axes.model}/{axes.layer}"
+    return Place(model, axes.method, axes.backend, axes.target, str(axes.threads), str(axes.batch))
+
+
+def _document_labels(run: Run, axis: str) -> list[str]:
+    if axis in _DOCUMENT_KEYS:
+        return [str(label) for label in run.document.get(_DOCUMENT_KEYS[axis], ())]
+    return [str(point[axis]) for point in run.document.get("operating_points", ()) if axis in point]
+
+
+def _ordered(known: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
+    """The labels found, in the document's order; those the document lacks come last, as they appear."""
+    present = dict.fromkeys(found)
+    first = [label for label in dict.fromkeys(known) if label in present]
+    listed = set(first)
+    return (*first, *(label for label in present if label not in listed))

@@ -1,0 +1,43 @@
+"""How each metric is headed and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    title: str
+    better: Literal["low", "high"] | None = None
+    """None: never bold, for a claim is not a result."""
+    exact: bool = False
+    """Counted, not sampled: any difference is a real one."""
+    meaning: str = ""
+    """A sentence for the legend; empty where the title says it all."""
+
+
+METRICS: Mapping[str, Metric] = {
+    "latency": Metric("latency", "low", meaning="time of one inference (one batch), typical over process launches"),
+    "speedup": Metric("speed-up", "high", meaning="the baseline's latency over this cell's"),
+    "claimed_speedup": Metric(
+        "claimed MAC ratio", meaning="the baseline's non-zero multiply-accumulates over this network's: what the method promises"
+    ),
+    "claimed_size_ratio": Metric("claimed bytes ratio", meaning="the same for the bytes of the weights"),
+    "top1": Metric("top-1", "high", meaning="share of test examples answered rightly by the very artifact that was timed"),
+    "top1_change": Metric("top-1 change", "high", meaning="against the baseline over the same examples, in percentage points"),
+    "peak_memory": Metric("peak memory", "low"),
+    "model_memory": Metric("model memory", "low"),
+    "artifact_size": Metric("artifact size", "low", exact=True, meaning="bytes of the files that were pushed to the device"),
+    "energy": Metric("energy", "low"),
+    "power": Metric("power", "low"),
+    "macs": Metric("MACs"),
+    "nonzero_macs": Metric("non-zero MACs"),
+    "params": Metric("parameters"),
+    "nonzero_params": Metric("non-zero parameters"),
+    "weight_bits": Metric("bits a weight"),
+    "weight_bytes": Metric("weight bytes"),
+}
+
+
+def title_of(metric: str) -> str:
+    return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")

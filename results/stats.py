@@ -1,0 +1,216 @@
+"""Statistics over raw samples: pure functions, one source each. The unit of inference is the process launch, not the sample.
+
+Samples of one launch share its memory layout, its frequency, its heap: they are no independent draws (Georges, Buytaert & Eeckhout 2007,
+"Statistically rigorous Java performance evaluation", sec. 3; Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time", sec. 4).
+So each launch is reduced to its median, and intervals come from the spread of the launches' medians. With k launches:
+
+    k = 1         no interval: what launches do cannot be seen in one
+    2 <= k < 20   Student's t over the logarithms of the medians
+    k >= 20       bootstrap-t over launches (Davison & Hinkley 1997, "Bootstrap methods and their application", sec. 5.2.1), which follows skewed
+                  launches where t falls short. Iterations are not resampled again inside a drawn launch: that would count their noise
+                  twice (sec. 3.8), and a percentile interval covers too little at these k.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtr, ndtri
+
+from results.record import Samples
+from results.spread import spread, spread_of_two
+
+Floats = npt.NDArray[np.float64]
+
+WIDE = "standard deviation above 10 % of the mean"
+FAR = "a sample more than 50 % off the mean"
+OUTLIERS = "outliers beyond 10 standard deviations"
+TAILS = "more than 10 % of the samples outside Tukey's fences"
+SLOW_START = "first sample of a launch slow: more warm-up needed"
+DISAGREE = "launches disagree by more than 5 %"
+SHORT = "samples shorter than 1 ms"
+
+MODIFIED_Z = 14.826
+"""Distance from the median in median absolute deviations; 10 standard deviations of a normal distribution (Iglewicz & Hoaglin 1993)."""
+MIN_SAMPLE_S = 1e-3
+_FEW = 5
+"""With fewer samples quartiles and deviations mean nothing."""
+
+
+class Interval(NamedTuple):
+    """An estimate and, where it can be had, the interval that holds the truth in `level` of all experiments."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    level: float
+    method: str
+    """How both were computed, or why there is no interval; in words that a table may print."""
+
+
+class Ratio(NamedTuple):
+    """Speed-up of a candidate over a baseline: baseline / candidate, above 1 where the candidate's numbers are smaller."""
+
+    estimate: float
+    """NaN where there is no ratio; `method` then says why."""
+    low: float | None
+    high: float | None
+    p_value: float | None
+    """Two-sided, of the hypothesis that the true ratio is within MINIMUM_EFFECT of 1; None where it cannot be tested."""
+    paired: bool
+    method: str = ""
+
+
+def launch_medians(samples: Samples) -> dict[int, float]:
+    """Median of each launch's timed samples, by launch; a launch that never got past its warm-up is not in it."""
+    value, launch = samples.value[samples.timed], samples.launch[samples.timed]
+    order = np.argsort(launch, kind="stable")
+    names, starts = np.unique(launch[order], return_index=True)
+    parts = np.split(value[order], starts[1:]) if len(names) else []
+    return {int(name): float(np.median(part)) for name, part in zip(names, parts, strict=True)}
+
+
+def median_interval(samples: Samples, level: float = 0.95, seed: int = 0) -> Interval:
+    """Geometric mean of the launches' medians with its interval; arithmetic where a median is not positive. `seed`: of the bootstrap."""
+    medians = np.array(list(launch_medians(samples).values()))
+    if not len(medians):
+        raise ValueError("no timed sample: nothing to estimate from")
+    is_positive = bool((medians > 0).all())
+    centre, back = ("geometric", _exp) if is_positive else ("arithmetic", float)
+    x = np.log(medians) if is_positive else medians
+    k = len(x)
+    if k == 1:
+        return Interval(float(medians[0]), None, None, level, "median of one process launch: no interval without a second launch")
+    around = spread(x, level, seed)
+    how = f"{centre} mean of {k} launch medians, {around.name}"
+    mean = float(x.mean())
+    return Interval(back(mean), back(mean - around.high * around.error), back(mean - around.low * around.error), level, how)
+
+
+def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.95, seed: int = 0) -> Ratio:
+    """How many times smaller the candidate is. `paired`: launch i of one ran beside launch i of the other, so the machine's drift cancels.
+
+    Otherwise the launches are independent and their variances may differ (Welch 1947).
+    """
+    a, b = launch_medians(baseline), launch_medians(candidate)
+    if paired:
+        a, b = {i: a[i] for i in a if i in b}, {i: b[i] for i in b if i in a}
+    if not a or not b:
+        return Ratio(math.nan, None, None, None, paired, "no ratio: no timed samples to compare")
+    if min(*a.values(), *b.values()) <= 0:
+        return Ratio(math.nan, None, None, None, paired, "no ratio: a launch median is not positive")
+    x, y = np.log(list(a.values())), np.log([b[i] for i in a] if paired else list(b.values()))
+    mean = float(x.mean() - y.mean())
+    if min(len(x), len(y)) == 1:
+        return Ratio(_exp(mean), None, None, None, paired, "one process launch: no interval without a second launch")
+    around = spread(x - y, level, seed) if paired else spread_of_two(x, y, level, seed)
+    how = f"{len(x)} pairs of launches" if paired else f"{len(x)} and {len(y)} independent launches"
+    low, high = _exp(mean - around.high * around.error), _exp(mean - around.low * around.error)
+    return Ratio(_exp(mean), low, high, around.p_value(mean), paired, f"{how}, {around.name}")
+
+
+def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Share of ones among n examples, with Wilson's score interval (1927; Brown, Cai & DasGupta 2001 on why)."""
+    values = _hits(hits)
+    n, share = len(values), float(values.mean())
+    z = float(ndtri((1 + level) / 2))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
+    return Interval(share, low, high, level, f"share of {n} examples, Wilson's score interval")
+
+
+def mcnemar(a_hits: npt.ArrayLike, b_hits: npt.ArrayLike) -> float:
+    """Exact two-sided p that two networks, judged on the same examples in the same order, are right equally often (McNemar 1947).
+
+    Only examples that one gets right and the other wrong tell them apart; under the hypothesis they fall either way like a coin.
+    """
+    a, b = _hits(a_hits), _hits(b_hits)
+    if len(a) != len(b):
+        raise ValueError(f"paired hits of {len(a)} and {len(b)} examples")
+    only_a, only_b = int(np.sum(a > b)), int(np.sum(b > a))
+    return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values q: taking all with q <= a keeps the expected share of false ones among them at a (Benjamini & Hochberg 1995)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p-values must lie in [0, 1]")
+    order = np.argsort(p)[::-1]
+    ranks = np.arange(len(p), 0, -1)
+    q = np.empty_like(p)
+    q[order] = np.minimum(1.0, np.minimum.accumulate(p[order] * len(p) / ranks))
+    return [float(value) for value in q]
+
+
+def percentile(samples: Samples, q: float) -> float | None:
+    """The q-th percentile (0..100) of all timed samples, interpolated; None where less than one sample lies beyond it: p99 needs 100."""
+    values = samples.value[samples.timed]
+    beyond = len(values) * min(q, 100 - q) / 100
+    if not len(values) or (q != 50 and beyond < 1 - 1e-9):  # 100 - 99.9 is a little less than 0.1
+        return None
+    return float(np.percentile(values, q))
+
+
+def unstable(samples: Samples) -> tuple[str, ...]:
+    """What makes these times (seconds) noisy, in words for a footnote; empty when nothing does.
+
+    The rules on the mean and on short samples are pyperf's, the one on the modified z-score is hyperfine's, the fences are Tukey's (1977).
+    """
+    values = samples.value[samples.timed]
+    if not len(values):
+        return ()
+    mean = float(values.mean())
+    found = []
+    if len(values) > 1 and values.std(ddof=1) > 0.1 * abs(mean):
+        found.append(WIDE)
+    if np.abs(values - mean).max() > 0.5 * abs(mean):
+        found.append(FAR)
+    if len(values) >= _FEW:
+        if _modified_z(values).max() > MODIFIED_Z:
+            found.append(OUTLIERS)
+        low, high = np.quantile(values, [0.25, 0.75])
+        fence = 1.5 * (high - low)
+        if np.mean((values < low - fence) | (values > high + fence)) > 0.1:
+            found.append(TAILS)
+    if _starts_slow(samples):
+        found.append(SLOW_START)
+    medians = np.array(list(launch_medians(samples).values()))
+    if (medians > 0).all() and len(medians) > 1 and np.log(medians).std(ddof=1) > np.log1p(0.05):
+        found.append(DISAGREE)
+    if np.median(values * samples.loops[samples.timed]) < MIN_SAMPLE_S:
+        found.append(SHORT)
+    return tuple(found)
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 709 else math.inf
+
+
+def _hits(hits: npt.ArrayLike) -> Floats:
+    values = np.asarray(hits, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isin(values, (0.0, 1.0)).all():
+        raise ValueError("hits are one 0 or 1 an example, at least one")
+    return values
+
+
+def _modified_z(values: Floats) -> Floats:
+    """|x - median| / MAD; 0 where more than half of the values are equal, for then the MAD measures the clock's step, not the spread."""
+    distance = np.abs(values - np.median(values))
+    mad = float(np.median(distance))
+    return distance / mad if mad else np.zeros_like(distance)
+
+
+def _starts_slow(samples: Samples) -> bool:
+    """Whether in most launches the first timed sample is 10 % above the launch's median: one such launch may be chance."""
+    slow = []
+    for launch, median in launch_medians(samples).items():
+        values = samples.value[samples.timed & (samples.launch == launch)]
+        if len(values) >= _FEW:
+            slow.append(values[0] > 1.1 * median)
+    return bool(slow) and sum(slow) > len(slow) / 2

@@ -1,0 +1,81 @@
+"""The real chain of steps on a small network: each leaves what the next one needs, whole, and the same every time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.artifact import Artifact
+from harness.errors import BuildError, Unsupported
+from harness.export import Exported
+from harness.perform import perform
+from harness.plugins import Choice
+from harness.steps import Step, build_step, compress_step, network_step, train_step
+from harness.suite import Workload
+from targets.target import Target
+
+pytestmark = pytest.mark.torch
+
+MLP = Choice("mlp", (("epochs", 1),))
+
+
+def do(step: Step) -> Path:
+    for need in step.needs:
+        do(need)
+    perform(step, lambda _what, _share: None)
+    return step.folder
+
+
+def test_the_chain_ends_in_an_artifact_that_is_described(own_cache: Path) -> None:
+    step = build_step(Workload(MLP, "digits"), Choice("int8_ptq"), Choice("onnxruntime"), Target("local"), 2, 0)
+    artifact = Artifact.load(do(step))
+    assert artifact.size_bytes > 1000 and artifact.files[0].sha256
+    exported = Exported.load(step.needs[0].folder)
+    assert (exported.numeric, exported.batch) == ("int8", 2)
+    compressed = json.loads((step.needs[0].needs[0].folder / "compressed.json").read_text())
+    assert compressed["claims"]["weight_bits"] == 8 and compressed["quantization"]["calibration_samples"]
+    train = json.loads((train_step(MLP, "digits", 0).folder / "train.json").read_text())
+    assert train["validation"]["top1"] > 0.5 and any(event["event"] == "epoch" for event in train["log"])
+    assert not list((own_cache / "journal").iterdir()), "a step that ended well leaves no journal"
+
+
+def test_reference_answers_are_the_compressed_network_s_own(own_cache: Path) -> None:
+    folder = do(compress_step(MLP, "digits", Choice("float32"), 0))
+    import torch
+
+    from harness.export import load_program
+
+    with np.load(folder / "examples.npz") as stored, torch.inference_mode():
+        answers = load_program(folder / "module.pt2")(torch.from_numpy(stored["inputs"])).numpy()
+        np.testing.assert_allclose(answers, stored["outputs"], rtol=1e-5, atol=1e-5)
+
+
+def test_one_layer_is_cut_with_its_own_claims_and_inputs(own_cache: Path) -> None:
+    whole = do(compress_step(MLP, "digits", Choice("float32"), 0))
+    folder = do(network_step(Workload(MLP, "digits", "linear2"), Choice("float32"), 0))
+    claims = json.loads((folder / "compressed.json").read_text())["claims"]
+    with np.load(folder / "examples.npz") as stored:
+        assert claims["macs"] == stored["inputs"].shape[1] * stored["outputs"].shape[1]
+    assert claims["params"] < json.loads((whole / "compressed.json").read_text())["claims"]["params"]
+
+
+def test_a_layer_of_an_integer_network_is_unsupported(own_cache: Path) -> None:
+    with pytest.raises(Unsupported, match="integer network"):
+        do(network_step(Workload(MLP, "digits", "linear2"), Choice("int8_ptq"), 0))
+
+
+def test_two_makings_give_the_same_bytes(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = build_step(Workload(MLP, "digits"), Choice("magnitude_prune"), Choice("onnxruntime"), Target("local"), 1, 0)
+    first = Artifact.load(do(step)).sha256
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "other"))
+    assert Artifact.load(do(step)).sha256 == first
+
+
+def test_a_failed_step_leaves_no_result(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = compress_step(MLP, "digits", Choice("float32"), 0)
+    with pytest.raises((BuildError, OSError, Exception), match=r"weights|checkpoint"):
+        perform(step, lambda _what, _share: None)  # what it needs was not done
+    assert not step.is_done() and not list(step.folder.parent.iterdir())

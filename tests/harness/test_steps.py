@@ -1,0 +1,93 @@
+"""Steps are frozen data with a key that hashes all that decides their result."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from harness import plugins, steps
+from harness.errors import UserError
+from harness.plugins import Choice
+from harness.steps import build_step, compress_step, export_step, network_step, train_step, versions
+from harness.suite import Workload
+from targets.target import Target
+
+MLP = Workload(Choice("mlp"), "digits")
+PRUNE = Choice("magnitude_prune", (("sparsity", 0.9),))
+
+
+def build(**changed: object) -> steps.Step:
+    given = {"workload": MLP, "method": PRUNE, "backend": Choice("onnxruntime"), "target": Target("local"), "batch": 1, "seed": 0}
+    return build_step(**given | changed)  # type: ignore[arg-type]
+
+
+def test_the_chain_is_train_compress_export_build() -> None:
+    kinds, step = [], build()
+    while True:
+        kinds.append(step.kind)
+        if not step.needs:
+            break
+        (step,) = step.needs
+    assert kinds == ["build", "export", "compress", "train"]
+
+
+def test_a_layer_is_cut_from_the_whole_network_s_own_step() -> None:
+    layer = network_step(Workload(Choice("mlp"), "digits", "0"), PRUNE, 0)
+    assert layer.kind == "layer" and layer.needs == (compress_step(Choice("mlp"), "digits", PRUNE, 0),)
+
+
+def test_steps_travel_to_other_processes_unchanged() -> None:
+    assert pickle.loads(pickle.dumps(build())) == build()
+    assert json.loads(build().inputs)["backend"] == {"name": "onnxruntime", "params": {}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seed": 1},
+        {"method": Choice("magnitude_prune", (("sparsity", 0.8),))},
+        {"backend": Choice("onnxruntime", (("graph_optimization", "none"),))},
+        {"target": Target("other", isa="aarch64")},
+        {"batch": 4},
+        {"workload": Workload(Choice("mlp", (("epochs", 1),)), "digits")},
+    ],
+    ids=str,
+)
+def test_every_input_changes_the_key(changed: dict[str, object]) -> None:
+    assert build(**changed).key != build().key
+
+
+def test_sources_and_versions_change_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = train_step(Choice("mlp"), "digits", 0).key
+    for name in ("sources_sha256", "_version"):
+        for cached in (train_step, steps._toolchain):
+            cached.cache_clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(steps, name, lambda _argument: "other")
+            assert train_step(Choice("mlp"), "digits", 0).key != before
+    for cached in (train_step, steps._toolchain):
+        cached.cache_clear()
+    assert train_step(Choice("mlp"), "digits", 0).key == before
+
+
+def test_a_checkpoint_is_part_of_the_key_and_must_exist(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(UserError, match="no such file"):
+        train_step(plugins.resolve("models", "mlp", {"weights": str(path)}), "digits", 0)
+    keys = set()
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        train_step.cache_clear()
+        keys.add(train_step(plugins.resolve("models", "mlp", {"weights": str(path)}), "digits", 0).key)
+    assert len(keys) == 2
+
+
+def test_versions_of_what_is_not_installed_are_none() -> None:
+    assert versions(("numpy", "no-such-distribution"))["no-such-distribution"] is None
+
+
+def test_exports_are_shared_by_backends_that_take_the_same_form() -> None:
+    assert build().needs == (export_step(MLP, PRUNE, "onnx", 1, 0),)

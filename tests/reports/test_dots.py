@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+
+from reports.dots import HEIGHT, LEFT, MAX_DOTS, WIDTH, is_thinned, sample_dots
+from reports.rounding import Scale
+from results.record import Samples
+
+MS = Scale("ms", 1e-3)
+
+
+def _samples(values: list[float], launch: list[int], timed: list[bool]) -> Samples:
+    n = len(values)
+    return Samples(np.array(values), np.array(launch, np.uint16), np.array(timed), np.ones(n, np.uint32), np.full(n, np.nan))
+
+
+def _dots(svg: str, kind: str) -> list[tuple[float, float]]:
+    paths = re.findall(rf'class="{kind}[^"]*" d="([^"]*)"', svg)
+    return [(float(x), float(y)) for path in paths for x, y in re.findall(r"M([\d.]+) ([\d.]+)h0", path)]
+
+
+def test_a_dot_a_sample_in_the_order_taken_and_within_the_frame() -> None:
+    samples = _samples([3e-3, 1e-3, 2e-3, 3e-3, 1e-3, 1e-3], [0, 0, 0, 1, 1, 1], [False, True, True, False, True, True])
+    svg = str(sample_dots(samples, MS, 1.2e-3, "t"))
+    dots = _dots(svg, "dot ")
+    assert len(dots) == 6
+    assert len(_dots(svg, "hole")) == 2
+    assert all(LEFT <= x <= WIDTH and 0 < y < HEIGHT for x, y in dots)
+    heights = dict(sorted(dots))
+    assert [round(y) for y in heights.values()] == [10, 128, 69, 10, 128, 128]
+    assert ET.fromstring(svg).findtext("title") == "t"
+
+
+def test_launches_take_turns_with_the_colours_and_are_named() -> None:
+    svg = str(sample_dots(_samples([1e-3, 2e-3] * 7, sorted([*range(7)] * 2), [True] * 14), MS, 1.5e-3, "t"))
+    assert [re.findall(r"dot (l\d)", svg)[k] for k in (0, 5, 6)] == ["l0", "l5", "l0"]
+    assert "launch 1" in svg and "launch 7" in svg
+    crowd = str(sample_dots(_samples([1e-3, 2e-3] * 9, sorted([*range(9)] * 2), [True] * 18), MS, 1.5e-3, "t"))
+    assert "launch 1" not in crowd
+
+
+def test_the_scale_names_least_greatest_and_estimate() -> None:
+    svg = str(sample_dots(_samples([1e-3, 2e-3, 3e-3], [0] * 3, [True] * 3), MS, 2.1e-3, "t"))
+    assert re.findall(r'text-anchor="end">([^<]*)<', svg) == ["1", "3", "2.10"]
+    assert 'class="middle"' in svg
+
+
+def test_equal_samples_are_drawn_on_one_line() -> None:
+    dots = _dots(str(sample_dots(_samples([1e-3] * 4, [0] * 4, [True] * 4), MS, 1e-3, "t")), "dot ")
+    assert len(dots) == 4 and len({y for _, y in dots}) == 1
+
+
+def test_too_many_samples_are_thinned_but_keep_their_extremes() -> None:
+    values = [1e-3] * (4 * MAX_DOTS)
+    values[1], values[-2] = 9e-3, 1e-6
+    samples = _samples(values, [0] * len(values), [True] * len(values))
+    dots = _dots(str(sample_dots(samples, MS, 1e-3, "t")), "dot ")
+    assert is_thinned(samples)
+    assert len(dots) <= MAX_DOTS + 2
+    heights = {y for _, y in dots}
+    assert min(heights) == 10.0 and max(heights) == 128.0
+
+
+def test_the_title_is_escaped() -> None:
+    svg = str(sample_dots(_samples([1e-3, 2e-3], [0, 0], [True, True]), MS, 1e-3, "<b>&"))
+    assert "<title>&lt;b&gt;&amp;</title>" in svg

@@ -1,0 +1,200 @@
+"""Machine facts and state, from fake /proc and /sys trees of known devices, and from the machine this runs on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from targets.facts import KEY_FIELDS, machine_facts, machine_key, state
+from targets.session import Session
+from targets.target import Target
+from targets.transports import connect
+
+PI4 = {
+    "proc/cpuinfo": "".join(
+        f"processor\t: {i}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\n"
+        for i in range(4)
+    )
+    + "Hardware\t: BCM2835\nRevision\t: c03111\nModel\t\t: Raspberry Pi 4 Model B Rev 1.1\n",
+    "proc/meminfo": "MemTotal:        3884368 kB\nMemFree:          100000 kB\nMemAvailable:    3000000 kB\n",
+    "proc/loadavg": "0.52 0.58 0.59 1/467 12345\n",
+    "proc/uptime": "12345.67 23456.78\n",
+    "proc/sys/kernel/osrelease": "6.1.21-v8+\n",
+    "proc/sys/kernel/random/boot_id": "8ea67384-35b2-44d6-b384-07c48280904e\n",
+    "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.1\0",
+    "etc/os-release": 'NAME="Debian GNU/Linux"\nPRETTY_NAME="Debian GNU/Linux 11 (bullseye)"\n',
+    **{f"sys/devices/system/cpu/cpu{i}/topology/core_id": f"{i}\n" for i in range(4)},
+    **{f"sys/devices/system/cpu/cpu{i}/topology/physical_package_id": "0\n" for i in range(4)},
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_driver": "cpufreq-dt\n",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_governor": "ondemand\n",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1500000\n",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_min_freq": "600000\n",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq": "1500000\n",
+    "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "1500000\n",
+    "sys/devices/system/cpu/cpufreq/policy0/stats/time_in_state": "600000 100\n1500000 12345\n",
+    "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+    "sys/class/thermal/thermal_zone0/temp": "48312\n",
+    "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
+    "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
+    "sys/class/hwmon/hwmon0/temp1_input": "-1500\n",
+}
+"""What a Raspberry Pi 4 shows, by path below the root."""
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    with connect(Target("device", work_dir=str(tmp_path / "work"))) as session:
+        yield session
+
+
+def tree(folder: Path, files: Mapping[str, str]) -> str:
+    """A file system of a device, as a root for `machine_facts`; its path holds a colon, as paths below /sys do."""
+    root = folder / "ro:ot"
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    root.mkdir(exist_ok=True)
+    return f"{root}/"
+
+
+def absent(value: Any) -> bool:
+    return isinstance(value, dict) and value["value"] is None and bool(value["reason"])
+
+
+def test_a_raspberry_pi_is_known(session: Session, tmp_path: Path) -> None:
+    facts = machine_facts(session, tree(tmp_path, PI4))
+    assert {**facts, "isa": "?"} == {
+        "cpu_model": "Raspberry Pi 4 Model B Rev 1.1",
+        "cpu_parts": ["0x41/0xd08"],
+        "isa": "?",
+        "isa_flags": ["asimd", "crc32", "evtstrm", "fp"],
+        "cpus": 4,
+        "cores": 4,
+        "sockets": 1,
+        "cpu_max_hz": [1_500_000_000],
+        "ram_bytes": 3_884_368 * 1024,
+        "ram_mib": 3840,
+        "board": "Raspberry Pi 4 Model B Rev 1.1",
+        "virtualization": "",
+        "kernel": "6.1.21-v8+",
+        "os": "Debian GNU/Linux 11 (bullseye)",
+        "boot_id": "8ea67384-35b2-44d6-b384-07c48280904e",
+    }
+
+
+def test_its_state_is_read_in_si_units(session: Session, tmp_path: Path) -> None:
+    assert state(session, tree(tmp_path, PI4)) == {
+        "load_average": [0.52, 0.58, 0.59],
+        "uptime_s": 12345.67,
+        "memory_available_bytes": 3_000_000 * 1024,
+        "cpufreq": [
+            {
+                "policy": "policy0",
+                "driver": "cpufreq-dt",
+                "governor": "ondemand",
+                "current_hz": 1_500_000_000,
+                "min_hz": 600_000_000,
+                "max_hz": 1_500_000_000,
+                "time_in_state_s": {"600000000": 1.0, "1500000000": 123.45},
+            }
+        ],
+        "temperatures": [
+            {"sensor": "thermal_zone0", "type": "cpu-thermal", "celsius": 48.312},
+            {"sensor": "temp1", "type": "cpu_thermal", "celsius": -1.5},
+        ],
+    }
+
+
+def test_two_threads_of_a_core_count_as_one_core(session: Session, tmp_path: Path) -> None:
+    files = {}
+    for cpu in range(16):  # cpu10 sorts before cpu2 as text
+        files[f"sys/devices/system/cpu/cpu{cpu}/topology/core_id"] = f"{cpu % 4}\n"
+        files[f"sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id"] = f"{cpu // 8}\n"
+    facts = machine_facts(session, tree(tmp_path, files))
+    assert (facts["cpus"], facts["cores"], facts["sockets"]) == (16, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"proc/cpuinfo": "flags\t: fpu hypervisor sse\n"}, "a hypervisor"),
+        ({"sys/class/dmi/id/sys_vendor": "QEMU\n"}, "QEMU"),
+        ({"sys/hypervisor/type": "xen\n"}, "xen"),
+        ({"proc/cpuinfo": "flags\t: fpu sse\n", "sys/class/dmi/id/sys_vendor": "Dell Inc.\n"}, ""),
+    ],
+)
+def test_a_hypervisor_is_hinted_at(session: Session, tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    assert machine_facts(session, tree(tmp_path, files))["virtualization"] == expected
+
+
+def test_kinds_of_cores_are_told_apart(session: Session, tmp_path: Path) -> None:
+    cores = "".join(f"CPU implementer\t: 0x41\nCPU part\t: {part}\n" for part in ("0xd05", "0xd05", "0xd0b"))
+    assert machine_facts(session, tree(tmp_path, {"proc/cpuinfo": cores}))["cpu_parts"] == ["0x41/0xd05", "0x41/0xd0b"]
+
+
+def test_what_is_not_there_is_null_with_a_reason(session: Session, tmp_path: Path) -> None:
+    root = tree(tmp_path, {})
+    facts, now = machine_facts(session, root), state(session, root)
+    without_files = {"isa", "cpu_parts", "virtualization"}
+    assert {name for name, value in facts.items() if absent(value)} == set(facts) - without_files
+    assert {name for name, value in now.items() if absent(value)} == set(now)
+    assert machine_key(facts)
+
+
+def test_a_policy_and_a_sensor_that_refuse_are_told(session: Session, tmp_path: Path) -> None:
+    files = {
+        "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "<unknown>\n",
+        "sys/devices/system/cpu/cpufreq/policy0/scaling_governor": "performance\n",
+        "sys/class/thermal/thermal_zone0/type": "broken\n",
+        "sys/class/thermal/thermal_zone0/temp": "\n",
+        "sys/class/thermal/thermal_zone1/type": "good\n",
+        "sys/class/thermal/thermal_zone1/temp": "30000\n",
+    }
+    now = state(session, tree(tmp_path, files))
+    (policy,) = now["cpufreq"]
+    assert policy["governor"] == "performance"
+    assert all(absent(policy[name]) for name in ("driver", "current_hz", "min_hz", "max_hz", "time_in_state_s"))
+    assert [zone["type"] for zone in now["temperatures"]] == ["good"]
+
+
+@pytest.mark.parametrize("field", KEY_FIELDS)
+def test_the_machine_key_changes_with_each_listed_field(session: Session, tmp_path: Path, field: str) -> None:
+    facts = machine_facts(session, tree(tmp_path, PI4))
+    assert machine_key({**facts, field: "something else"}) != machine_key(facts)
+
+
+def test_the_machine_key_ignores_the_boot_and_small_change_of_memory(session: Session, tmp_path: Path) -> None:
+    facts = machine_facts(session, tree(tmp_path, PI4))
+    files = PI4 | {
+        "proc/sys/kernel/random/boot_id": "another\n",
+        "proc/meminfo": PI4["proc/meminfo"].replace("3884368", "3884000"),
+        "proc/loadavg": "9 9 9 1/1 1\n",
+    }
+    (tmp_path / "later").mkdir()
+    later = machine_facts(session, tree(tmp_path / "later", files))
+    assert later != facts and machine_key(later) == machine_key(facts)
+
+
+def test_a_listed_field_may_not_be_left_out(session: Session, tmp_path: Path) -> None:
+    facts = dict(machine_facts(session, tree(tmp_path, PI4)))
+    del facts["kernel"]
+    with pytest.raises(KeyError, match="kernel"):
+        machine_key(facts)
+
+
+def test_this_machine_is_itself(session: Session) -> None:
+    facts, now = machine_facts(session), state(session)
+    assert facts["kernel"] == platform.release() and facts["isa"] == platform.machine()
+    assert facts["cpus"] >= (os.cpu_count() or 1)
+    assert facts["ram_bytes"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert machine_key(facts) == machine_key(machine_facts(session))
+    assert 0 < now["memory_available_bytes"] <= facts["ram_bytes"]
+    assert state(session)["uptime_s"] >= now["uptime_s"] > 0
+    json.dumps([facts, now], allow_nan=False)

@@ -1,0 +1,308 @@
+"""One contract, every transport: commands, deadlines, bounded output, files, and nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from targets.session import CommandFailed, Session
+from targets.target import Target
+from targets.transports import connect
+
+NAMES = (
+    "plain",
+    "with space",
+    "it's",
+    'double"quote',
+    "new\nline",
+    "$HOME `id` ; *",
+    "-n",
+    "ünï·コード",
+    "a" * 200,
+    "sub/folder/x",
+)
+
+
+@pytest.fixture(params=["local"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    return Target("device", transport=request.param, work_dir=str(tmp_path / "work dir"))
+
+
+@pytest.fixture
+def session(target: Target) -> Iterator[Session]:
+    with connect(target) as session:
+        yield session
+
+
+def python(session: Session, program: str) -> list[str]:
+    return [session.python, "-c", program]
+
+
+def pushed(session: Session, folder: Path, content: bytes, name: str) -> None:
+    (folder / "source").write_bytes(content)
+    session.push(folder / "source", name)
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_for(session: Session, name: str) -> int:
+    """A number that a process on the device writes."""
+    for _ in range(200):
+        result = session.run(["cat", name], timeout_s=5)
+        if result.stdout.endswith(b"\n"):
+            return int(result.stdout)
+        time.sleep(0.02)
+    raise AssertionError(f"{name} was not written")
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 126, 255])
+def test_exit_status_is_the_commands_own(session: Session, status: int) -> None:
+    result = session.run(["sh", "-c", f"exit {status}"], timeout_s=10)
+    assert (result.exit_status, result.timed_out, result.truncated) == (status, False, False)
+
+
+@pytest.mark.parametrize("number", [6, 9, 11, 15])
+def test_death_by_signal_is_its_negative_number(session: Session, number: int) -> None:
+    assert session.run(["sh", "-c", f"kill -{number} $$"], timeout_s=10).exit_status == -number
+
+
+def test_a_program_that_is_not_there_is_127(session: Session) -> None:
+    result = session.run(["no-such-program", "x"], timeout_s=10)
+    assert result.exit_status == 127 and b"no-such-program" in result.stderr
+
+
+def test_a_file_that_cannot_be_executed_is_126(session: Session, tmp_path: Path) -> None:
+    pushed(session, tmp_path, b"text", "plain")
+    assert session.run(["./plain"], timeout_s=10).exit_status == 126
+
+
+@pytest.mark.parametrize("argv", [[], ["echo", "a\0b"]])
+def test_a_command_that_cannot_be_is_refused(session: Session, argv: list[str]) -> None:
+    with pytest.raises(CommandFailed, match="cannot run"):
+        session.run(argv, timeout_s=10)
+
+
+def test_words_reach_the_command_as_they_are(session: Session) -> None:
+    words = [*NAMES, "", "a  b", "\\", "$(touch hacked)"]
+    program = "import sys; sys.stdout.buffer.write(b'\\0'.join(w.encode('utf-8', 'surrogateescape') for w in sys.argv[1:]))"
+    result = session.run([*python(session, program), *words], timeout_s=20)
+    assert result.stdout == b"\0".join(word.encode() for word in words)
+    assert session.run(["test", "-e", "hacked"], timeout_s=10).exit_status == 1
+
+
+def test_streams_are_binary_and_apart(session: Session) -> None:
+    data = bytes(range(256)) * 4
+    program = "import sys; d = sys.stdin.buffer.read(); sys.stdout.buffer.write(d); sys.stderr.buffer.write(d[::-1])"
+    result = session.run(python(session, program), timeout_s=20, stdin=data)
+    assert (result.stdout, result.stderr) == (data, data[::-1])
+
+
+def test_more_input_than_a_pipe_holds_arrives(session: Session) -> None:
+    data = os.urandom(3 << 20)
+    result = session.run(["sha256sum"], timeout_s=20, stdin=data)
+    assert result.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def test_input_that_is_not_wanted_is_no_error(session: Session) -> None:
+    assert session.run(["true"], timeout_s=10, stdin=b"x" * (1 << 20)).exit_status == 0
+
+
+def test_environment_is_clean_plus_what_is_asked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("LD_PRELOAD_NOT", "x")
+    found = session.run(["env", "-0"], timeout_s=10, environment={"ASKED": "a b\n'c'"}).stdout.split(b"\0")
+    names = {entry.partition(b"=")[0] for entry in found if entry}
+    assert b"ASKED=a b\n'c'" in found
+    assert {b"PATH", b"HOME", b"LANG"} <= names <= {b"PATH", b"HOME", b"LANG", b"TMPDIR", b"ASKED", b"PWD", b"SHLVL", b"_"}
+
+
+def test_output_is_bounded_and_the_command_goes_on(session: Session, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfor _ in range(192): sys.stdout.buffer.write(b'o' * 65536); sys.stderr.buffer.write(b'e' * 65536)\n"
+        "open('ended', 'w').write('1\\n')"
+    )
+    result = session.run(python(session, program), timeout_s=60, max_output_bytes=1000)
+    assert (result.stdout, result.stderr, result.truncated) == (b"o" * 1000, b"e" * 1000, True)
+    assert result.exit_status == 0 and session.pull("ended", max_bytes=10) == b"1\n"
+
+
+def test_output_of_exactly_the_limit_is_whole(session: Session) -> None:
+    result = session.run(["printf", "12345"], timeout_s=10, max_output_bytes=5)
+    assert (result.stdout, result.truncated) == (b"12345", False)
+
+
+def test_endless_output_ends_at_the_deadline(session: Session) -> None:
+    result = session.run(["yes"], timeout_s=0.3, max_output_bytes=1 << 16)
+    assert result.timed_out and result.truncated and len(result.stdout) == 1 << 16
+
+
+def test_deadline_kills_the_whole_group_though_it_ignores_sigterm(session: Session) -> None:
+    script = "trap '' TERM; (trap '' TERM; sh -c 'echo $$ >child; exec sleep 300') & echo $$ >parent; wait; sleep 300"
+    result = session.run(["sh", "-c", script], timeout_s=0.5)
+    assert result.timed_out and result.exit_status == -9
+    assert not is_running(wait_for(session, "child")) and not is_running(wait_for(session, "parent"))
+
+
+def test_deadline_lets_a_command_end_by_itself_first(session: Session) -> None:
+    result = session.run(["sh", "-c", "trap 'echo bye; exit 7' TERM; while :; do sleep 0.05; done"], timeout_s=0.5)
+    assert (result.timed_out, result.exit_status, result.stdout) == (True, 7, b"bye\n")
+
+
+def test_what_a_command_leaves_running_is_killed_with_it(session: Session) -> None:
+    result = session.run(
+        ["sh", "-c", "sh -c 'echo $$ >child; exec sleep 300' & while ! test -s child; do :; done; echo done"], timeout_s=20
+    )
+    assert (result.exit_status, result.stdout, result.timed_out) == (0, b"done\n", False)
+    assert not is_running(wait_for(session, "child"))
+
+
+def test_a_process_that_left_the_group_does_not_hold_the_answer_back(session: Session) -> None:
+    script = "setsid sh -c 'echo $$ >child; exec sleep 300' & while ! test -s child; do :; done; echo done"
+    result = session.run(["sh", "-c", script], timeout_s=30)
+    os.kill(wait_for(session, "child"), 9)
+    assert result.stdout == b"done\n" and result.duration_s < 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_arrive_whole_under_any_name(session: Session, tmp_path: Path, name: str) -> None:
+    content = bytes(range(256)) + name.encode()
+    pushed(session, tmp_path, content, name)
+    assert session.pull(name, max_bytes=len(content)) == content
+    session.remove(name)
+    with pytest.raises(CommandFailed, match="ENOENT"):
+        session.pull(name, max_bytes=10)
+
+
+def test_an_empty_file_is_a_file(session: Session, tmp_path: Path) -> None:
+    pushed(session, tmp_path, b"", "empty")
+    assert session.pull("empty", max_bytes=0) == b""
+
+
+def test_a_file_of_100_mb_arrives_whole(session: Session, tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        for offset in range(0, 100 << 20, 10 << 20):
+            file.seek(offset)
+            file.write(os.urandom(4096))
+        file.truncate(100 << 20)
+    session.push(tmp_path / "big", "big")
+    with (tmp_path / "big").open("rb") as file:
+        expected = hashlib.file_digest(file, "sha256").hexdigest()
+    assert session.run(["sha256sum", "big"], timeout_s=60).stdout.split()[0].decode() == expected
+    with pytest.raises(CommandFailed, match="larger"):
+        session.pull("big", max_bytes=1 << 20)
+    session.remove("big")
+
+
+def test_an_unchanged_file_is_not_sent_again_and_a_changed_one_is(session: Session, tmp_path: Path) -> None:
+    def inode() -> bytes:
+        return session.run(["ls", "-i", "file"], timeout_s=10).stdout
+
+    pushed(session, tmp_path, b"one", "file")
+    first = inode()
+    pushed(session, tmp_path, b"one", "file")
+    assert inode() == first
+    pushed(session, tmp_path, b"two", "file")  # the same size, another content
+    assert session.pull("file", max_bytes=3) == b"two"
+    session.run(["sh", "-c", "printf tw >file"], timeout_s=10)  # cut off behind our back
+    pushed(session, tmp_path, b"two", "file")
+    assert session.pull("file", max_bytes=3) == b"two"
+
+
+def test_a_push_replaces_a_file_that_is_being_read_in_one_step(session: Session, tmp_path: Path) -> None:
+    pushed(session, tmp_path, b"old" * 1000, "file")
+    script = "exec 3<file; echo 1 >opened; while ! test -e replaced; do sleep 0.02; done; cat <&3"
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(session.run, ["sh", "-c", script], timeout_s=30)
+        wait_for(session, "opened")
+        pushed(session, tmp_path, b"new", "file")
+        pushed(session, tmp_path, b"", "replaced")
+        assert reading.result().stdout == b"old" * 1000
+    assert session.pull("file", max_bytes=3) == b"new"
+
+
+@pytest.mark.parametrize("name", ["", ".", "/etc/passwd", "../up", "a/../../up", "..", "nul\0byte"])
+def test_names_that_lead_out_are_refused(session: Session, tmp_path: Path, name: str) -> None:
+    with pytest.raises(CommandFailed, match="inside the work directory"):
+        pushed(session, tmp_path, b"x", name)
+    with pytest.raises(CommandFailed, match="inside the work directory"):
+        session.pull(name, max_bytes=1 << 20)
+    with pytest.raises(CommandFailed, match="inside the work directory"):
+        session.remove(name)
+
+
+def test_a_link_out_of_the_work_directory_is_not_followed(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "precious").write_text("x")
+    session.run(["ln", "-s", str(tmp_path / "outside"), "link"], timeout_s=10)
+    with pytest.raises(CommandFailed, match="inside the work directory"):
+        pushed(session, tmp_path, b"bad", "link/precious")
+    session.remove("link")
+    assert (tmp_path / "outside" / "precious").read_text() == "x"
+
+
+def test_remove_takes_whole_folders_and_absent_is_fine(session: Session, tmp_path: Path) -> None:
+    for name in ("folder/a", "folder/sub/b", "kept"):
+        pushed(session, tmp_path, b"x", name)
+    session.remove("folder")
+    session.remove("folder")
+    session.remove("never/was/there")
+    assert session.run(["find", ".", "-type", "f"], timeout_s=10).stdout == b"./kept\n"
+
+
+def test_what_is_not_a_file_is_refused(session: Session, tmp_path: Path) -> None:
+    pushed(session, tmp_path, b"x", "folder/file")
+    session.run(["mkfifo", "pipe"], timeout_s=10)
+    for name in ("folder", "pipe"):
+        with pytest.raises(CommandFailed):
+            session.pull(name, max_bytes=10)
+    with pytest.raises(CommandFailed):
+        pushed(session, tmp_path, b"x", "folder")
+    with pytest.raises(CommandFailed, match="ENOENT"):
+        session.push(tmp_path / "absent", "x")
+
+
+def test_a_refused_push_leaves_nothing_behind(session: Session, tmp_path: Path) -> None:
+    session.run(["mkdir", "folder"], timeout_s=10)
+    with pytest.raises(CommandFailed):
+        pushed(session, tmp_path, b"x", "folder")
+    assert session.run(["find", ".", "-type", "f"], timeout_s=10).stdout == b""
+
+
+def test_sessions_in_parallel_do_not_meet(target: Target, tmp_path: Path) -> None:
+    def work(index: int) -> bytes:
+        source = tmp_path / f"source{index}"
+        source.write_bytes(bytes([index]) * 100_000)
+        with connect(target) as session:
+            for _ in range(5):
+                session.push(source, f"own{index}")
+                session.push(source, "shared")
+                shared = session.pull("shared", max_bytes=100_000)
+                assert len(shared) == 100_000 and len(set(shared)) == 1
+            return session.run(["cat", f"own{index}"], timeout_s=30).stdout
+
+    with ThreadPoolExecutor(4) as pool:
+        for index, content in enumerate(pool.map(work, range(4))):
+            assert content == bytes([index]) * 100_000
+    with connect(target) as session:
+        files = session.run(["find", ".", "-type", "f"], timeout_s=10).stdout.split()
+    assert sorted(files) == [b"./own0", b"./own1", b"./own2", b"./own3", b"./shared"]
+
+
+def test_the_interpreter_runs(session: Session) -> None:
+    assert session.run(python(session, "print(6 * 7)"), timeout_s=20).stdout == b"42\n"
+
+
+def test_work_directory_outlives_the_session(target: Target, tmp_path: Path) -> None:
+    with connect(target) as session:
+        pushed(session, tmp_path, b"kept", "file")
+    with connect(target) as session:
+        assert session.pull("file", max_bytes=4) == b"kept"
