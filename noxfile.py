@@ -17,12 +17,13 @@ ENVIRONMENT = ".nox/assay"
 """One environment for every session: it holds PyTorch and two converters, several gigabytes that nobody wants twice."""
 GROUPS = nox.project.load_toml("pyproject.toml")
 SYSTEM_PACKAGES = {
+    "/usr/share/dataset-fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
     "pdflatex": "texlive-latex-recommended",
     "postgres": "postgresql",
     "c++": "g++",
 }
-"""A program that tests need, and Debian's package of it."""
+"""What tests need (a program, or a folder), and Debian's package of it."""
 
 
 @nox.session(venv_location=ENVIRONMENT)
@@ -90,4 +91,4 @@ def install_system_packages(session: nox.Session) -> None:
 
 
 def found(program: str) -> bool:
-    return bool(shutil.which(program) or list(Path("/usr/lib/postgresql").glob(f"*/bin/{program}")))
+    return bool(Path(program).is_dir() or shutil.which(program) or list(Path("/usr/lib/postgresql").glob(f"*/bin/{program}")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,9 +187,11 @@ def read_sets(path: Path, wanted: Signature) -> list[list[Array]]:
     if not path.is_file() or path.stat().st_size > MAX_INPUTS_BYTES:
         raise UserError(f"{path}: no such file, or larger than {MAX_INPUTS_BYTES} bytes; save the inputs with numpy.savez")
     try:
+        with zipfile.ZipFile(path):  # np.load takes other files, too
+            pass
         with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file.items()) if isinstance(file, np.lib.npyio.NpzFile) else {}
-    except (ValueError, OSError, EOFError) as error:
+            arrays = dict(file.items())
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
         raise UserError(f"{path}: not an npz file ({error}); save the inputs with numpy.savez") from None
     names = [spec.name for spec in wanted.inputs]
     if len(arrays) != len(names):

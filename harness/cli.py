@@ -247,7 +247,6 @@ def export(
       assay export --format csv --suite smoke > smoke.csv
     """
     from results.export import write
-
     from results.store import open_store
 
     with open_store(_store_url(store), must_exist=True) as opened:
@@ -331,8 +330,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        # Of results and targets, whose modules are imported only by the commands that need them.
-        if type(error).__name__ in ("StoreError", "InventoryError", "Unreachable", "CommandFailed"):
+        # Of results, reports and targets, whose modules are imported only by the commands that need them.
+        if type(error).__name__ in ("StoreError", "InventoryError", "ReportError", "Unreachable", "CommandFailed"):
             _fail(str(error))
         raise
 

@@ -6,12 +6,11 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 
-from targets.facts import machine_facts, machine_key
-
 from harness.plan import Point
 from harness.steps import build_step, sources_sha256, versions
 from harness.suite import Suite
 from results.record import canonical_sha256
+from targets.facts import machine_facts, machine_key
 from targets.target import Target
 from targets.transports import connect
 

@@ -121,7 +121,7 @@ def _layer(task: Task) -> None:
     with np.load(task.needs[0] / "examples.npz") as stored:
         layer, layer_inputs = cut_layer(task.needs[0] / "module.pt2", task.inputs["layer"], stored["inputs"])
     _save_network(task.folder, layer, layer, layer_inputs, None)
-    claimed = claims(layer, layer_inputs.shape[1:], weight_bits=int(whole["claims"]["weight_bits"]))
+    claimed = claims(layer, layer_inputs.shape[1:], weight_bits=int(whole["claims"]["weight_bits"]), sparse=True)
     (task.folder / "compressed.json").write_text(canonical_json(whole | {"claims": dataclasses.asdict(claimed)}))
 
 

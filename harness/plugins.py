@@ -168,7 +168,7 @@ def takes_list(family: str, name: str, parameter: str) -> bool:
 def parameters(family: str, name: str) -> tuple[str, ...]:
     """`name: type = default` of each parameter, for `assay ls`."""
     plugin = load(family, name)
-    return tuple(f"{field.name}: {field.type} = {_default(field)!r}" for field in dataclasses.fields(plugin))
+    return tuple(_parameter_text(field) for field in dataclasses.fields(plugin))
 
 
 def _validated(family: str, name: str, plugin: Any, params: dict[str, Any]) -> Any:
@@ -178,11 +178,20 @@ def _validated(family: str, name: str, plugin: Any, params: dict[str, Any]) -> A
         return _adapter(plugin).validate_json(json.dumps(params), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "missing":
+            raise UserError(
+                f"parameter `{first['loc'][0]}` of {FAMILIES[family].noun} `{name}` is required: it has no default"
+            ) from None
         where = ".".join(str(part) for part in first["loc"]) or name
         given = first.get("input")
         raise UserError(f"parameter `{where}` of {FAMILIES[family].noun} `{name}`: {first['msg']}, not {given!r}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"{FAMILIES[family].noun} `{name}`: {error}") from error
+
+
+def _parameter_text(field: dataclasses.Field[Any]) -> str:
+    default = _default(field)
+    return f"{field.name}: {field.type}" + ("" if default is dataclasses.MISSING else f" = {default!r}")
 
 
 @functools.cache

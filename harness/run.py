@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import numpy as np
-from targets.facts import machine_facts, machine_key, state
-from targets.quiet import timing, working
 
 from harness import measure, plugins
 from harness.artifact import Artifact
@@ -26,13 +24,14 @@ from harness.provenance import environment, now
 from harness.steps import Step, build_step
 from harness.suite import Suite
 from results.record import Measurement, Record, Run, Status
+from targets.facts import machine_facts, machine_key, state
+from targets.quiet import timing, working
 from targets.session import CommandFailed, Session, TargetError, Unreachable
 from targets.transports import connect
 
 if TYPE_CHECKING:
-    from results.store import Store
-
     from harness.export import Exported
+    from results.store import Store
 
 
 class Observer(Protocol):
@@ -169,12 +168,13 @@ class Conductor:
         open_.deployed = measure.deploy(
             session, open_.artifact, plugins.path("backends", cell.backend.name), options, backend.requires
         )
-        open_.inputs = (_in_layout(examples, open_.exported.input_layout),)
+        open_.inputs = (open_.exported.lay_out(examples),)
         open_.answer = measure.answer(
             session, open_.deployed, open_.inputs, batch=cell.point.batch, timeout_s=sampling.max_launch_s
         )
         compared = min(sampling.check_inputs, len(reference))
-        open_.check = measure.check([output[:compared] for output in open_.answer.outputs], [reference[:compared]], cell.numeric)
+        answers = [open_.exported.as_stored(output[:compared]) for output in open_.answer.outputs]
+        open_.check = measure.check(answers, [reference[:compared]], cell.numeric)
         measure.require(open_.check)
         if labels is not None:
             open_.accuracy = measure.top1(open_.answer.outputs[0][: len(labels)], labels, cell.target.origin)
@@ -321,10 +321,6 @@ def _parameters(choice: Choice) -> dict[str, Any]:
     """Every parameter of a plug-in, defaults included: the device half sees the same values as the host half."""
     instance = plugins.instantiate("backends", choice)
     return {f.name: getattr(instance, f.name) for f in dataclasses.fields(instance)}
-
-
-def _in_layout(array: np.ndarray, layout: str) -> np.ndarray:
-    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if layout == "NHWC" and array.ndim == 4 else array
 
 
 def _step_facts(step: Step) -> list[dict[str, Any]]:

@@ -126,9 +126,7 @@ def network_step(workload: Workload, method: Choice, seed: int) -> Step:
 @functools.cache
 def export_step(workload: Workload, method: Choice, form: str, batch: int, seed: int) -> Step:
     network = network_step(workload, method, seed)
-    return _step(
-        "export", {"form": form, "batch": batch}, (network,), f"export {workload.label} {method.label} as {form}"
-    )
+    return _step("export", {"form": form, "batch": batch}, (network,), f"export {workload.label} {method.label} as {form}")
 
 
 @functools.cache

@@ -120,7 +120,7 @@ class Suite:
 
 AXES = ("model", "method", "backend", "target", "threads", "batch")
 METRICS = (
-    "latency", "speedup", "top1", "artifact_size", "peak_memory", "model_memory", "energy",
+    "latency", "speedup", "claimed_speedup", "top1", "top1_change", "artifact_size", "claimed_size_ratio", "peak_memory", "model_memory", "energy",
     "macs", "nonzero_macs", "params", "nonzero_params", "weight_bits", "weight_bytes",
 )  # fmt: skip
 """What a paper table may print: measurements, claims, and the speed-up over the baseline."""

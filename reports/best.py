@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -75,4 +76,4 @@ def _test(first: Record, second: Record, metric: str) -> _Lead | None:
     if {*timed_values(a.samples).tolist()} == {*timed_values(b.samples).tolist()}:
         return None
     ratio = stats.ratio(b.samples, a.samples, can_be_paired(second, first, metric))
-    return _Lead(ratio.p_value, ratio)
+    return None if math.isnan(ratio.estimate) else _Lead(ratio.p_value, ratio)

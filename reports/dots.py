@@ -12,6 +12,8 @@ from results.record import Samples
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 640, 150, 62, 10, 22, 10
 COLOURS = 6
 """Launches take the page's colours l0 ... l5 in turn."""
+REACH = 6.0
+"""Interquartile ranges beyond the quartiles that the frame holds at most; what lies farther stands at its edge, and the plot says so."""
 MAX_DOTS = 3000
 """Beyond this every k-th sample is drawn, with the least and the greatest; `is_thinned` says so."""
 
@@ -20,11 +22,12 @@ def sample_dots(samples: Samples, scale: Scale, estimate: float, title: str) -> 
     """A dot a sample. A dot is a line of no length with a round end: a path is a tenth of the size of as many circles."""
     keep = _kept(samples)
     value, launch, timed = samples.value[keep] / scale.factor, samples.launch[keep], samples.timed[keep]
-    low, high = float(value.min()), float(value.max())
+    low, high = _frame(value[timed])
     x = _positions(launch)
-    y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / (high - low)) if high > low else np.full(len(value), HEIGHT / 2)
+    shown = np.clip(value, low, high)
+    y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - (shown - low) / (high - low)) if high > low else np.full(len(value), HEIGHT / 2)
     launches = np.unique(launch)
-    levels = {low: float(y[value.argmin()]), high: float(y[value.argmax()])}
+    levels = {low: float(y[shown.argmin()]), high: float(y[shown.argmax()])}
     middle = estimate / scale.factor
     parts = [f'<svg class="dots" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{escape(title)}</title>']
     for level, height in levels.items():
@@ -45,12 +48,26 @@ def sample_dots(samples: Samples, scale: Scale, estimate: float, title: str) -> 
         if len(launches) <= 8:
             centre = min((x[mine].min() + x[mine].max()) / 2, WIDTH - 28)
             parts.append(f'<text x="{centre:.1f}" y="{HEIGHT - 4}" text-anchor="middle">launch {int(number) + 1}</text>')
+    beyond = value[value != shown]
+    if len(beyond):
+        far = " to ".join(printed(Scale("", 1.0), v).value for v in sorted({float(beyond.min()), float(beyond.max())}))
+        parts.append(
+            f'<text x="{WIDTH - 4}" y="{TOP + 14}" text-anchor="end">{len(beyond)} beyond the frame, at its edge: {far}</text>'
+        )
     parts.append("</svg>")
     return Markup("".join(parts))  # noqa: S704 - only numbers and the escaped title are in it
 
 
 def is_thinned(samples: Samples) -> bool:
     return len(samples) > MAX_DOTS
+
+
+def _frame(timed: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Least and greatest value that the plot has room for: of the timed samples, without what would press all others into a line."""
+    first, third = np.quantile(timed, [0.25, 0.75])
+    reach = REACH * (third - first)
+    low, high = max(float(timed.min()), float(first - reach)), min(float(timed.max()), float(third + reach))
+    return (low, high) if high > low else (float(timed.min()), float(timed.max()))
 
 
 def _kept(samples: Samples) -> npt.NDArray[np.intp]:

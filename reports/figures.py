@@ -26,7 +26,7 @@ INK, PAPER = "#1b1f23", "#fdfdfe"
 _TEXT = {
     "labelColor": INK,
     "titleColor": INK,
-    "labelLimit": 230,
+    "labelLimit": 340,
     "labelFontSize": 12,
     "titleFontSize": 12,
     "titleFontWeight": "normal",
@@ -198,7 +198,7 @@ def speedup_bars(name: str, title: str, rows: Sequence[Point]) -> Figure:
     whiskers = _rule().encode(x=x, x2="x_high:Q", y=y, yOffset=offset).transform_calculate(x="datum.x_low")
     one = _chart("one").mark_rule(color=INK).encode(x=x)
     height = max(120, 13 * len(backends) * len(_distinct(values, "method")))
-    chart = alt.layer(bars, whiskers, one).properties(width=300, height=height)
+    chart = alt.layer(bars, whiskers, one).properties(width=260, height=height)
     sentence = "Bars start at 1, the baseline; thin lines are 95 % intervals. Pale bars cannot be told from 1."
     return Figure(name, title, _svg(chart, cells=values, one=[{"x": 1.0}]), sentence)
 

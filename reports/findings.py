@@ -181,7 +181,11 @@ def _compare(matrix: Matrix, placed: Mapping[Place, Record], measured: Measured)
             reasons[record.id] = against
         elif against is not record:
             pair = can_be_paired(against, record, "latency")
-            ratios[record.id] = against, stats.ratio(_samples(against, "latency"), _samples(record, "latency"), pair)
+            ratio = stats.ratio(_samples(against, "latency"), _samples(record, "latency"), pair)
+            if math.isnan(ratio.estimate):
+                reasons[record.id] = ratio.method.removeprefix("no ratio: ")
+            else:
+                ratios[record.id] = against, ratio
     q = corrected({key: ratio.p_value for key, (_, ratio) in ratios.items()})
     return {key: Comparison(base, ratio, q.get(key)) for key, (base, ratio) in ratios.items()}, reasons
 

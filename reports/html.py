@@ -108,6 +108,7 @@ def index_page(findings: Findings, tables: Sequence[Table], papers: Sequence[Tab
             data=json_tree(document.get("data", {})),
             environment=json_tree(findings.run.environment),
             machines=_machines(findings),
+            minimum_effect=f"{100 * stats.MINIMUM_EFFECT:g} %",
             reused=sum(record.run_id != findings.run.id for record in matrix.records.values()),
         )
     )

@@ -57,8 +57,8 @@ def claims_sentences(findings: Findings) -> tuple[Sentence, ...]:
             claiming.append((claim, found, record))
     if not claiming:
         return ()
-    faster = sum(found.significant and found.ratio.estimate > 1 for _, found, _ in claiming)
-    reached = sum((found.ratio.high or found.ratio.estimate) >= claim for claim, found, _ in claiming)
+    gains = [(claim, found.ratio) for claim, found, _ in claiming if found.significant and found.ratio.estimate > 1]
+    faster, reached = len(gains), sum(ratio.high is not None and ratio.high >= claim for claim, ratio in gains)
     summary = (
         f"{len(claiming)} {'cell claims' if len(claiming) == 1 else 'cells claim'} fewer multiply-accumulates than the baseline; "
         f"{faster or 'none'} {'is' if faster == 1 else 'are'} really faster, {reached or 'none'} "
@@ -82,9 +82,8 @@ def _context_sentence(findings: Findings, place: Place, records: Sequence[Record
     compared = [(c.ratio.estimate, r) for r in records if (c := findings.comparisons.get(r.id)) is not None and c.significant]
     faster = sorted((item for item in compared if item[0] > 1), key=lambda item: -item[0])
     if not faster:
-        return _joined(
-            Part("On "), *where, Part(": no method is distinguishably faster than the baseline"), *_rest(findings, records)
-        )
+        summary = f": no method is distinguishably faster than the baseline: {_fates(findings, records)}."
+        return _joined(Part("On "), *where, Part(summary))
     best = faster[0][1]
     parts = [Part("On "), *where, Part(": "), Part(best.axes.method, True), *_verdict(findings, best)]
     keeping = next((r for _, r in faster if not _loses_accuracy(findings, r)), None)
@@ -144,13 +143,14 @@ def _accuracy(findings: Findings, record: Record) -> Iterator[Part]:
 
 
 def _rest(findings: Findings, records: Sequence[Record]) -> Iterator[Part]:
-    """`. Of the others, 2 are faster, 1 is unsupported.`"""
+    """`. The other methods: 2 faster, 1 unsupported.`"""
+    others = f" The other {'method' if len(records) == 1 else 'methods'}: {_fates(findings, records)}." if records else ""
+    yield Part(f".{others}")
+
+
+def _fates(findings: Findings, records: Sequence[Record]) -> str:
     counts = Counter(_fate(findings, record) for record in records)
-    if counts:
-        listed = ", ".join(f"{count} {fate}" for fate, count in counts.items())
-        yield Part(f". The other {'method' if len(records) == 1 else 'methods'}: {listed}.")
-    else:
-        yield Part(".")
+    return ", ".join(f"{count} {fate}" for fate, count in counts.items())
 
 
 def _fate(findings: Findings, record: Record) -> str:

@@ -202,7 +202,7 @@ def _entries(
     best: frozenset[Best],
     notes: _Notes,
 ) -> Iterator[Entry]:
-    for group in groups:
+    for group in groups if metrics else ():
         record = cells.get(group)
         if record is None:
             yield Entry(metrics[0], Printed("·"), marks=notes.mark("no such cell in this run"), span=len(metrics))

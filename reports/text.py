@@ -1,4 +1,4 @@
-"""Tables as Markdown (for reading) and CSV (for computing: one line a number, SI units, nothing rounded)."""
+"""Tables as Markdown (for reading) and CSV (for computing: one line a number, SI units, twelve digits)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def csv_text(table: Table) -> str:
         for column, entry in _spread(table, row):
             notes = "; ".join(reasons[mark] for mark in entry.marks)
             flags = ("" if entry.significant is None else str(entry.significant).lower(), str(entry.best).lower())
-            numbers = ("" if v is None else repr(v) for v in (entry.value, entry.low, entry.high))
+            numbers = ("" if v is None else f"{v:.12g}" for v in (entry.value, entry.low, entry.high))
             has_number = entry.value is not None
             writer.writerow(
                 (

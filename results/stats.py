@@ -6,9 +6,11 @@ So each launch is reduced to its median, and intervals come from the spread of t
 
     k = 1         no interval: what launches do cannot be seen in one
     2 <= k < 20   Student's t over the logarithms of the medians
-    k >= 20       bootstrap-t over launches (Davison & Hinkley 1997, "Bootstrap methods and their application", sec. 5.2.1), which follows skewed
-                  launches where t falls short. Iterations are not resampled again inside a drawn launch: that would count their noise
-                  twice (sec. 3.8), and a percentile interval covers too little at these k.
+    k >= 20       bootstrap-t over launches (Davison & Hinkley 1997, "Bootstrap methods and their application", sec. 5.2.1)
+
+Bootstrap-t follows launches whose medians are skewed, where t covers too little, and the percentile interval of a plain hierarchical bootstrap
+less still. Iterations are not drawn again inside a drawn launch: that would count their noise twice (ibid., sec. 3.8). Ratios keep
+Student's t at every k: in a difference of logarithms skew cancels, and there bootstrap-t is the one that covers too little.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, ndtri
 
-from results.record import Samples
-from results.spread import spread, spread_of_two
+from results.record import Measurement, Samples
+from results.spread import independent_difference, paired_difference, spread_of_mean
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,6 +35,10 @@ TAILS = "more than 10 % of the samples outside Tukey's fences"
 SLOW_START = "first sample of a launch slow: more warm-up needed"
 DISAGREE = "launches disagree by more than 5 %"
 SHORT = "samples shorter than 1 ms"
+
+MINIMUM_EFFECT = 0.005
+"""A ratio within 0.5 % of 1 is no difference: the order of runs and memory layout make that much by themselves, and more launches do not
+average it out (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!")."""
 
 MODIFIED_Z = 14.826
 """Distance from the median in median absolute deviations; 10 standard deviations of a normal distribution (Iglewicz & Hoaglin 1993)."""
@@ -68,10 +74,10 @@ class Ratio(NamedTuple):
 def launch_medians(samples: Samples) -> dict[int, float]:
     """Median of each launch's timed samples, by launch; a launch that never got past its warm-up is not in it."""
     value, launch = samples.value[samples.timed], samples.launch[samples.timed]
-    order = np.argsort(launch, kind="stable")
-    names, starts = np.unique(launch[order], return_index=True)
-    parts = np.split(value[order], starts[1:]) if len(names) else []
-    return {int(name): float(np.median(part)) for name, part in zip(names, parts, strict=True)}
+    value = value[np.lexsort((value, launch))]
+    names, starts, counts = np.unique(np.sort(launch), return_index=True, return_counts=True)
+    medians = (value[starts + (counts - 1) // 2] + value[starts + counts // 2]) / 2
+    return dict(zip(names.tolist(), medians.tolist(), strict=True))
 
 
 def median_interval(samples: Samples, level: float = 0.95, seed: int = 0) -> Interval:
@@ -85,13 +91,13 @@ def median_interval(samples: Samples, level: float = 0.95, seed: int = 0) -> Int
     k = len(x)
     if k == 1:
         return Interval(float(medians[0]), None, None, level, "median of one process launch: no interval without a second launch")
-    around = spread(x, level, seed)
+    around = spread_of_mean(x, level, seed)
     how = f"{centre} mean of {k} launch medians, {around.name}"
     mean = float(x.mean())
     return Interval(back(mean), back(mean - around.high * around.error), back(mean - around.low * around.error), level, how)
 
 
-def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.95, seed: int = 0) -> Ratio:
+def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.95) -> Ratio:
     """How many times smaller the candidate is. `paired`: launch i of one ran beside launch i of the other, so the machine's drift cancels.
 
     Otherwise the launches are independent and their variances may differ (Welch 1947).
@@ -107,10 +113,11 @@ def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.
     mean = float(x.mean() - y.mean())
     if min(len(x), len(y)) == 1:
         return Ratio(_exp(mean), None, None, None, paired, "one process launch: no interval without a second launch")
-    around = spread(x - y, level, seed) if paired else spread_of_two(x, y, level, seed)
-    how = f"{len(x)} pairs of launches" if paired else f"{len(x)} and {len(y)} independent launches"
+    difference = paired_difference(x, y, level) if paired else independent_difference(x, y, level)
+    around, p_value = difference.spread, difference.p_value(mean, math.log1p(MINIMUM_EFFECT))
     low, high = _exp(mean - around.high * around.error), _exp(mean - around.low * around.error)
-    return Ratio(_exp(mean), low, high, around.p_value(mean), paired, f"{how}, {around.name}")
+    how = f"{len(x)} pairs of launches" if paired else f"{len(x)} and {len(y)} independent launches"
+    return Ratio(_exp(mean), low, high, p_value, paired, f"{how}, {around.name}")
 
 
 def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -122,6 +129,17 @@ def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
     return Interval(share, low, high, level, f"share of {n} examples, Wilson's score interval")
+
+
+def summary(measurement: Measurement) -> Interval | None:
+    """The measurement's estimate and interval; None where it has no timed sample. Many 0s and 1s are hits, of which the share is wanted."""
+    samples = measurement.samples
+    if samples is None or not samples.timed.any():
+        return None
+    values = samples.value[samples.timed]
+    if measurement.unit == "1" and len(values) > 1 and np.isin(values, (0.0, 1.0)).all():
+        return proportion_interval(values)
+    return median_interval(samples)
 
 
 def mcnemar(a_hits: npt.ArrayLike, b_hits: npt.ArrayLike) -> float:

@@ -43,12 +43,21 @@ def test_every_command_of_a_page_runs_as_pasted(page: Path, tmp_path: Path) -> N
             (tmp_path / name).write_text(block.text)
     bin_folder = str(Path(sys.executable).parent)
     for block in commands(page):
-        environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "XDG_DATA_HOME": str(tmp_path / "data")}
+        environment = os.environ | {
+            "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+            "XDG_DATA_HOME": str(tmp_path / "data"),
+        }
         environment |= dict([block.options["env"].split("=", 1)]) if "env" in block.options else {}
         for line in block.text.splitlines():
             assert line.startswith("$ "), f"{page.name}: a console block holds commands alone: {line!r}"
             done = subprocess.run(
-                shlex.split(line[2:]), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL
+                shlex.split(line[2:]),
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                stdin=subprocess.DEVNULL,
             )
             assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
 

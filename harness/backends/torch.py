@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.suite import Workload
     from targets.target import Target
 
-GRAPH, WEIGHTS, PACKAGE = "network.py", "weights.pt", "network.pt2"
+GRAPH, WEIGHTS, LIBRARY = "network.py", "weights.pt", "network.so"
 _HEADER = '"""Made by Assay: the operators that torch.export found, in their order."""\n\nfrom math import inf, nan\n\n'
 _IMPORTS = "import torch\nfrom torch import device\n\nNoneType = type(None)\n"
 _KNOWN_GLOBALS = frozenset({"inf", "nan", "NoneType", "torch", "device", "fx_pytree", "pytree"})
@@ -99,6 +99,9 @@ def _build_eager(exported: Exported, folder: Path) -> Artifact:
 
 def _build_inductor(exported: Exported, folder: Path) -> Artifact:
     import shutil
+    import tempfile
+    import zipfile
+    from pathlib import Path
 
     import torch
     from torch._inductor import aoti_compile_and_package
@@ -114,11 +117,15 @@ def _build_inductor(exported: Exported, folder: Path) -> Artifact:
             f"torch(mode=inductor) compiles C++, and there is no `{compiler}` on this machine's PATH: "
             "install g++ (Debian: apt install g++), or name a compiler in CXX, or take mode=eager"
         )
-    with conversion("AOTInductor") as chatter, fresh_cache():
+    with conversion("AOTInductor") as chatter, fresh_cache(), tempfile.TemporaryDirectory() as scratch:
         # Otherwise the number of threads at build time would be compiled in.
         settings = {"cpp.dynamic_threads": True, "cpp.cxx": (None, compiler)}
         program = torch.export.load(exported.path)
-        aoti_compile_and_package(program, package_path=str(folder / PACKAGE), inductor_configs=settings)
+        package = aoti_compile_and_package(program, package_path=str(Path(scratch) / "network.pt2"), inductor_configs=settings)
+        # The library is all that runs (its weights are in it); a package would be unpacked again by every process that opens it.
+        with zipfile.ZipFile(str(package)) as archive:
+            (library,) = (name for name in archive.namelist() if name.endswith(".so"))
+            (folder / LIBRARY).write_bytes(archive.read(library))
     facts = {
         "form": exported.form,
         "precision": exported.numeric,
@@ -128,7 +135,7 @@ def _build_inductor(exported: Exported, folder: Path) -> Artifact:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "warnings": chatter.warnings,
     }
-    return Artifact.of(folder, (PACKAGE,), facts)
+    return Artifact.of(folder, (LIBRARY,), facts)
 
 
 def _compiler_version(compiler: str) -> str:
@@ -210,13 +217,11 @@ def _eager(path: str) -> Callable[[list[Any]], Sequence[Any]]:
 def _compiled(path: str) -> Callable[[list[Any]], Sequence[Any]]:
     import torch
 
-    # The loader itself: torch._inductor.aoti_load_package adds two seconds of imports around it.
-    # Arguments: package, model in it, single-threaded runner, runners, device index (-1: the CPU).
-    loader = torch._C._aoti.AOTIModelPackageLoader(path, "model", False, 1, -1)
+    # The runner itself: torch._inductor.aoti_load_package adds two seconds of imports around it. One instance of the network.
+    runner = torch._C._aoti.AOTIModelContainerRunnerCpu(path, 1)
 
     def run(inputs: list[Any]) -> Sequence[Any]:
-        # A boxed call takes the list's tensors away with it.
-        outputs: Sequence[Any] = loader.boxed_run(list(inputs))
+        outputs: Sequence[Any] = runner.run(inputs)
         return outputs
 
     return run

@@ -23,7 +23,7 @@ class ChannelPrune:
 
     numeric: ClassVar[Numeric] = "float32"
 
-    ratio: Annotated[float, Gt(0), Lt(1)] = 0.5
+    ratio: Annotated[float, Gt(0), Lt(1)]
     """Share of the channels that every group loses (rounded; at least one stays)."""
     round_to: Annotated[int, Ge(1)] = 1
     """Keep a multiple of so many channels, for kernels that work on vectors; rounds towards keeping."""

@@ -29,7 +29,7 @@ class MagnitudePrune:
 
     numeric: ClassVar[Numeric] = "float32"
 
-    sparsity: Annotated[float, Gt(0), Lt(1)] = 0.5
+    sparsity: Annotated[float, Gt(0), Lt(1)]
     """Share of the weights that is removed: exactly round(sparsity * n)."""
     scope: Literal["global", "local"] = "global"
     """`global`: n counts all layers together; `local`: every layer loses the same share."""

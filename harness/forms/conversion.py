@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import IO
 
 from harness.errors import BuildError, Unsupported, UserError
 
@@ -79,8 +80,7 @@ def _summary(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:_MESSAGE_CHARS]}{' ...' if len(text) > _MESSAGE_CHARS else ''}"
 
 
-def _tail(log: object) -> str:
-    assert hasattr(log, "seek") and hasattr(log, "read")
+def _tail(log: IO[str]) -> str:
     log.seek(0)
     lines = [line.strip() for line in log.read().splitlines() if line.strip()]
     return f" (it last said: {' | '.join(lines[-_TAIL_LINES:])[-_MESSAGE_CHARS:]})" if lines else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,6 +89,6 @@ def batches(array: Floats, batch: int) -> list[Floats]:
     return [padded[start : start + batch] for start in range(0, len(padded), batch)]
 
 
-def tensor_fact(name: str, shape: object, dtype: str) -> dict[str, Any]:
+def tensor_fact(name: str, shape: Iterable[int], dtype: str) -> dict[str, Any]:
     """A tensor of the signature as it stands in `facts`."""
-    return {"name": name, "shape": [int(size) for size in shape], "dtype": dtype}  # type: ignore[attr-defined]
+    return {"name": name, "shape": [int(size) for size in shape], "dtype": dtype}

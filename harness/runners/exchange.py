@@ -35,6 +35,8 @@ Array = npt.NDArray[Any]
 RUNNER = Path(__file__).parent / "python_runner.py"
 MAX_OUTPUT_BYTES = 1 << 30
 """Of one output file."""
+MAX_STDOUT_BYTES = MAX_DOCUMENT_BYTES + (1 << 10)
+"""The document between its marks."""
 STDERR_LINES = 12
 
 
@@ -128,7 +130,7 @@ def ask(
             [session.python, "-B", deployed.runner, f"{folder}/request.json"],
             timeout_s=timeout_s,
             environment={"OMP_NUM_THREADS": str(deployed.options.get("threads", 1)), "OPENBLAS_NUM_THREADS": "1"},
-            max_output_bytes=MAX_DOCUMENT_BYTES + (1 << 10),
+            max_output_bytes=MAX_STDOUT_BYTES,
         )
         reply = _reply(result, nonce, timeout_s)
         if reply.mode != mode or [file.file for file in reply.outputs] != outputs:
@@ -155,6 +157,8 @@ def _reply(result: CommandResult, nonce: str, timeout_s: float) -> Document:
         )
     if result.exit_status not in (0, 3):
         raise RunnerError(f"the runner ended with exit status {result.exit_status}{_tail(result)}")
+    if result.truncated and len(result.stdout) == MAX_STDOUT_BYTES:
+        raise RunnerError(f"the runner says more than it may say: over {MAX_STDOUT_BYTES} bytes")
     reply = parse_reply(result.stdout, nonce)
     if isinstance(reply, Failure):
         raise RunnerError(f"the runner failed: {reply.kind}: {reply.message}")

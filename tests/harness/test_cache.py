@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import appearing, cache_root, check_writable, locked
+from harness.cache import appearing, cache_root, check_writable
 from harness.errors import UserError
 
 
@@ -36,7 +36,9 @@ def test_a_lock_is_released_when_its_holder_is_killed(own_cache: Path) -> None:
     code = "from harness.cache import locked\nimport time\nwith locked('x'):\n    print('held', flush=True)\n    time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    waiter = subprocess.Popen([sys.executable, "-c", "from harness.cache import locked\nwith locked('x'): print('mine')"], stdout=subprocess.PIPE)
+    waiter = subprocess.Popen(
+        [sys.executable, "-c", "from harness.cache import locked\nwith locked('x'): print('mine')"], stdout=subprocess.PIPE
+    )
     time.sleep(0.5)
     assert waiter.poll() is None
     holder.kill()

@@ -44,7 +44,7 @@ def test_zeros_may_be_expected(rule: Rule) -> None:
 @pytest.mark.parametrize(("error", "passed"), [(0.9e-2, True), (1.1e-2, False), (-0.9e-2, True), (-1.1e-2, False)])
 def test_floats_may_differ_by_a_ten_thousandth_of_the_largest(rule: Rule, error: float, passed: bool) -> None:
     reference = np.array([100.0, 1.0, 0.0])
-    result = check([reference + [0, 0, error]], [reference], rule)
+    result = check([reference + np.array([0, 0, error])], [reference], rule)
     assert result.passed == passed
     assert result.max_abs_error == pytest.approx(abs(error)) and result.relative_error == pytest.approx(abs(error) / 100)
 

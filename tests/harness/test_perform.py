@@ -68,7 +68,9 @@ def test_a_layer_of_an_integer_network_is_unsupported(own_cache: Path) -> None:
 
 
 def test_two_makings_give_the_same_bytes(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = build_step(Workload(MLP, "digits"), Choice("magnitude_prune"), Choice("onnxruntime"), Target("local"), 1, 0)
+    step = build_step(
+        Workload(MLP, "digits"), Choice("magnitude_prune", (("sparsity", 0.5),)), Choice("onnxruntime"), Target("local"), 1, 0
+    )
     first = Artifact.load(do(step)).sha256
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "other"))
     assert Artifact.load(do(step)).sha256 == first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 
 import pytest
 
@@ -19,7 +18,11 @@ def test_every_plugin_is_a_documented_frozen_dataclass_with_defaults(family: str
     plugin = plugins.load(family, name)
     assert plugins.summary(family, name)
     assert dataclasses.fields(plugin) is not None and plugin.__dataclass_params__.frozen
-    assert plugins.resolve(family, name, {}) == Choice(name)
+    required = {f.name: 0.5 for f in dataclasses.fields(plugin) if f.default is f.default_factory is dataclasses.MISSING}
+    assert plugins.resolve(family, name, required) == Choice(name, tuple(required.items()))
+    if required:
+        with pytest.raises(UserError, match="is required"):
+            plugins.resolve(family, name, {})
     assert plugins.path(family, name).name == f"{name}.py"
 
 
@@ -30,7 +33,7 @@ def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from harness import plugins\n"
         "for f in plugins.FAMILIES:\n"
-        "    for n in plugins.names(f): plugins.resolve(f, n, {})\n"
+        "    for n in plugins.names(f): plugins.parameters(f, n)\n"
         "print([m for m in ('torch','onnx','onnxruntime','sklearn','pandas','litert_torch','sqlalchemy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -52,10 +55,8 @@ def test_parameters_are_typed_strictly(value: object) -> None:
 
 
 def test_a_choice_keeps_and_prints_only_what_differs_from_the_defaults() -> None:
-    default = inspect.signature(plugins.load("methods", "magnitude_prune")).parameters["sparsity"].default
-    assert plugins.resolve("methods", "magnitude_prune", {"sparsity": default, "fine_tune_epochs": 3}).label == (
-        "magnitude_prune(fine_tune_epochs=3)"
-    )
+    given = {"sparsity": 0.5, "scope": "global", "fine_tune_epochs": 3}
+    assert plugins.resolve("methods", "magnitude_prune", given).label == "magnitude_prune(sparsity=0.5, fine_tune_epochs=3)"
 
 
 def test_labels_can_be_read_back() -> None:

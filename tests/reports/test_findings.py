@@ -48,6 +48,12 @@ def test_a_sample_that_is_not_finite_voids_its_metric_and_every_ratio_to_it(make
     assert findings.quantity(cell, "speedup").missing == "the baseline has no latency"
 
 
+def test_times_that_are_not_positive_have_no_ratio(make_record: MakeRecord, make_run: MakeRun) -> None:
+    base, cell = make_record(latency=[0.0, 1e-3, -1e-3]), make_record("int8")
+    findings = examine(make_run([base, cell]), [base, cell])
+    assert findings.quantity(cell, "speedup").missing == "a launch median is not positive"
+
+
 def test_a_perfect_score_keeps_its_interval(make_record: MakeRecord, make_run: MakeRun) -> None:
     record = make_record(hits=[1.0] * 50)
     top1 = examine(make_run([record]), [record]).quantity(record, "top1")

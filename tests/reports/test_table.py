@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from reports.findings import examine
+from reports.latex import latex
 from reports.rounding import Printed
 from reports.table import NOT_DISTINGUISHABLE, Entry, Table, by_method, letter, paper_table, shortened
+from reports.text import csv_text, markdown
 from results.record import Record, Run
 
 MakeRecord = Callable[..., Record]
@@ -57,6 +59,13 @@ def test_a_table_without_a_column_axis_has_one_unnamed_group(make_record: MakeRe
     table = paper_table({**SPEC, "columns": None}, examine(make_run(records), records))
     assert table.groups == (("", 2),)
     assert table.axes == ("model", "method")
+
+
+def test_a_table_may_ask_for_nothing(smoke_records: list[Record], make_run: MakeRun) -> None:
+    table = paper_table({**SPEC, "metrics": []}, examine(make_run(smoke_records), smoke_records))
+    assert table.columns == () and all(row.entries == () for row in table.rows)
+    for render in (latex, markdown, csv_text):
+        assert render(table)
 
 
 def test_one_prefix_a_metric_over_all_columns(make_record: MakeRecord, make_run: MakeRun) -> None:

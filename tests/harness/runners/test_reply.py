@@ -170,9 +170,14 @@ def test_an_answer_has_no_samples() -> None:
         parse_reply(said({**TIME, "mode": "answer"}), NONCE)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(4))
 def test_flipped_bytes_never_do_more_than_be_refused(seed: int) -> None:
     rng = random.Random(seed)
+    for _ in range(20):
+        flipped_bytes(rng)
+
+
+def flipped_bytes(rng: random.Random) -> None:
     stdout = bytearray(said(TIME))
     for _ in range(rng.randint(1, 5)):
         stdout[rng.randrange(len(stdout))] = rng.randrange(256)
@@ -253,15 +258,15 @@ def npy(array: npt.NDArray[Any], **how: Any) -> bytes:
         (npz(out0=X)[:-10], "not an npz file"),
         (npz(out1=X), r"holds \['out1.npy'\]"),
         (npz(out0=X, out1=X), "holds"),
-        (npz(out0=X.T), r"is <f4\[3, 2\], described as <f4\[2, 3\]"),
+        (npz(out0=X.T), r"'shape': \(3, 2\).* described as .*'shape': \(2, 3\)"),
         (npz(out0=np.asfortranarray(X)), "described as"),
-        (npz(out0=X.astype(np.float64)), r"is <f8\[2, 3\]"),
+        (npz(out0=X.astype(np.float64)), r"'<f8'.* described as"),
         (npz(out0=X.astype(">f4")), "described as"),
         (zipped("out0.npy", npy(X)[:-4]), "described as"),
         (zipped("out0.npy", npy(X) + b"more"), "described as"),
-        (zipped("out0.npy", b"text"), "is not an array"),
+        (zipped("out0.npy", b"text"), "described as"),
         (zipped("out0.npy", npy(np.array([{}], dtype=object), allow_pickle=True)), "described as"),
-        (zipped("out0.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4',"), "is not an array"),
+        (zipped("out0.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4',"), "described as"),
         (zipped("out0.npy", bytes(10 << 20), zipfile.ZIP_DEFLATED), "compressed or more than its 24"),
         (zipped("out0.npy", npy(np.zeros(1 << 20, np.float32))), "compressed or more than its 24"),
         (zipped("out0.npy", npy(X), zipfile.ZIP_DEFLATED), "compressed or more"),
@@ -279,9 +284,14 @@ def test_a_header_that_claims_a_huge_array_takes_no_memory() -> None:
         read_outputs(content, described(X))
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(4))
 def test_broken_output_files_never_do_more_than_be_refused(seed: int) -> None:
     rng = random.Random(seed)
+    for _ in range(200):
+        broken_output_file(rng)
+
+
+def broken_output_file(rng: random.Random) -> None:
     content = bytearray(npz(out0=X, out1=np.arange(5)))
     for _ in range(rng.randint(1, 4)):
         content[rng.randrange(len(content))] = rng.randrange(256)
