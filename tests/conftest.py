@@ -9,6 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks only wait for each other's threads
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", default=False, help="rewrite the golden files; review their diff")
+
 
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:

@@ -319,14 +319,11 @@ def test_input_files_that_are_none_are_refused(tmp_path: Path) -> None:
         read_sets(tmp_path / "objects.npz", PAIR)
 
 
-def mlperf_tiny() -> list[Path]:
-    return sorted(Path(os.environ["ASSAY_DATA"]).rglob("mlperf_tiny_*.tflite")) if "ASSAY_DATA" in os.environ else []
+MLPERF_TINY = sorted((Path(os.environ.get("ASSAY_DATA", "")) / "models").glob("mlperf_tiny_*.tflite"))
 
 
-@pytest.mark.skipif(
-    not mlperf_tiny(), reason="the MLPerf Tiny models are not there: set ASSAY_DATA to the folder that holds them"
-)
-@pytest.mark.parametrize("path", mlperf_tiny(), ids=lambda path: path.stem)
+@pytest.mark.skipif(not MLPERF_TINY, reason="mlperf_tiny_*.tflite are not in $ASSAY_DATA/models")
+@pytest.mark.parametrize("path", MLPERF_TINY, ids=lambda path: path.stem)
 def test_mlperf_tiny_outputs_are_bit_equal_to_litert_called_by_hand(
     path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:

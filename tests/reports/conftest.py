@@ -17,10 +17,6 @@ MakeRecord = Callable[..., Record]
 MakeRun = Callable[..., Run]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", default=False, help="rewrite the golden files of the reports")
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare text with tests/reports/golden/<name>, or rewrite that file."""

@@ -31,10 +31,11 @@ def postgres() -> Iterator[str]:
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
     log = (folder / "log").open("wb")
-    uid, gid, groups = (None, None, None) if user is None else (user.pw_uid, user.pw_gid, [])
-    make = [programs / "initdb", "-D", folder / "data", "-U", "assay", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    uid, gid = (None, None) if user is None else (user.pw_uid, user.pw_gid)
+    groups: list[int] | None = None if user is None else []
+    make = [f"{programs}/initdb", "-D", f"{folder}/data", "-U", "assay", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
     subprocess.run(make, check=True, stdout=log, stderr=log, cwd=folder, timeout=120, user=uid, group=gid, extra_groups=groups)
-    serve = [programs / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    serve = [f"{programs}/postgres", "-D", f"{folder}/data", "-k", f"{folder}", "-c", "listen_addresses=", "-c", "fsync=off"]
     server = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, user=uid, group=gid, extra_groups=groups)
     url = f"postgresql://assay@/postgres?host={quote(str(folder))}"
     try:

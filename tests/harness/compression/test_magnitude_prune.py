@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Literal
 
@@ -80,17 +81,17 @@ def test_skipped_layers_stay_dense_and_do_not_count(cnn: nn.Module, new_context:
 
 def test_an_unknown_layer_to_skip_is_a_user_error_with_the_nearest_name(cnn: nn.Module, new_context: NewContext) -> None:
     with pytest.raises(UserError, match=r"`conv_1`.*Did you mean `conv1`"):
-        METHOD(skip=("conv_1",)).compress(cnn, DATA(), new_context())
+        METHOD(sparsity=0.5, skip=("conv_1",)).compress(cnn, DATA(), new_context())
 
 
 def test_skipping_every_layer_is_a_user_error(cnn: nn.Module, new_context: NewContext) -> None:
     with pytest.raises(UserError, match="nothing is left to prune"):
-        METHOD(skip=tuple(weights(cnn))).compress(cnn, DATA(), new_context())
+        METHOD(sparsity=0.5, skip=tuple(weights(cnn))).compress(cnn, DATA(), new_context())
 
 
 def test_a_layer_that_refit_does_not_know_is_masked_and_named(new_context: NewContext) -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"), nn.Flatten(), nn.Linear(128, 10))
-    compressed = METHOD(refit=True, calibration_samples=20).compress(module, DATA(), new_context())
+    compressed = METHOD(sparsity=0.5, refit=True, calibration_samples=20).compress(module, DATA(), new_context())
     pruned = weights(compressed.members[0].module)
     dense = weights(module)
     assert list(compressed.left_alone) == ["0"]
@@ -119,6 +120,7 @@ def test_claims_are_macs_of_the_kept_weights_and_bytes_of_a_bitmap(cnn: nn.Modul
     "document", ['{"sparsity": 0}', '{"sparsity": 1}', '{"scope": "layer"}', '{"fine_tune_epochs": -1}', '{"skip": "conv1"}']
 )
 def test_parameters_out_of_range_are_refused(document: str) -> None:
-    assert TypeAdapter(METHOD).validate_json('{"skip": ["a", "b"]}', strict=True) == METHOD(skip=("a", "b"))
+    good = {"sparsity": 0.5, "skip": ["a", "b"]}
+    assert TypeAdapter(METHOD).validate_json(json.dumps(good), strict=True) == METHOD(sparsity=0.5, skip=("a", "b"))
     with pytest.raises(ValidationError):
-        TypeAdapter(METHOD).validate_json(document, strict=True)
+        TypeAdapter(METHOD).validate_json(json.dumps(good | json.loads(document)), strict=True)

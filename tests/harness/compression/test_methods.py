@@ -27,9 +27,14 @@ NewContext = Callable[..., Context]
 
 
 def method(name: str) -> Method:
-    """With its defaults, and one epoch of fine-tuning where it can."""
+    """With its defaults, half of what must be named, and one epoch of fine-tuning where it can."""
     found = importlib.import_module(f"harness.compression.{name}").METHOD
-    return found(fine_tune_epochs=1) if "fine_tune_epochs" in found.__dataclass_fields__ else found()  # type: ignore[no-any-return]
+    given = required(found) | ({"fine_tune_epochs": 1} if "fine_tune_epochs" in found.__dataclass_fields__ else {})
+    return found(**given)  # type: ignore[no-any-return]
+
+
+def required(found: type) -> dict[str, float]:
+    return {f.name: 0.5 for f in dataclasses.fields(found) if f.default is dataclasses.MISSING}
 
 
 def network(name: str, request: pytest.FixtureRequest) -> nn.Module:
@@ -135,4 +140,4 @@ def test_layers_keep_their_names(case: tuple[Method, nn.Module], new_context: Ne
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_validated_from_json(name: str) -> None:
     found = importlib.import_module(f"harness.compression.{name}").METHOD
-    assert TypeAdapter(found).validate_json("{}", strict=True) == found()
+    assert TypeAdapter(found).validate_json(json.dumps(required(found)), strict=True) == found(**required(found))

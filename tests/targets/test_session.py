@@ -1,0 +1,45 @@
+"""The contract's own promises; what transports make of it is in test_session_contract.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+
+import pytest
+
+from targets import transports
+from targets.session import CommandFailed, CommandResult, Session, TargetError, Unreachable
+from targets.target import Target
+
+METHODS = [name for name, member in vars(Session).items() if inspect.isfunction(member) and not name.startswith("_")]
+
+
+def test_transient_and_stable_errors_are_told_apart() -> None:
+    assert issubclass(Unreachable, TargetError) and issubclass(CommandFailed, TargetError)
+    assert not issubclass(Unreachable, CommandFailed) and not issubclass(CommandFailed, Unreachable)
+
+
+def test_a_result_is_frozen() -> None:
+    result = CommandResult(("true",), 0, b"", b"", 0.1)
+    assert not result.timed_out and not result.truncated
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.exit_status = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", transports.names())
+def test_every_transport_takes_the_same_arguments(name: str, method: str) -> None:
+    """Callers use the Protocol: a transport with another default would behave differently under the same call."""
+    with transports.connect(Target("device", transport=name)) as session:
+        ours = inspect.signature(getattr(type(session), method), eval_str=False)
+    assert list(ours.parameters.values()) == list(inspect.signature(getattr(Session, method)).parameters.values())
+
+
+@pytest.mark.parametrize("name", transports.names())
+def test_every_transport_exports_connect(name: str) -> None:
+    assert callable(importlib.import_module(f"targets.transports.{name}").connect)
+
+
+def test_there_is_something_to_compare() -> None:
+    assert set(METHODS) == {"run", "push", "pull", "remove"}

@@ -1,0 +1,30 @@
+"""A target is plain data: it travels through JSON to a build step and back, and can be a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from targets.target import Target
+
+
+def test_a_name_alone_is_this_machine() -> None:
+    target = Target("local")
+    assert (target.transport, target.kind, target.host, target.origin) == ("local", "cpu", "localhost", "measured")
+    assert (target.isa, target.address, target.work_dir, target.python) == ("", "", "", "")
+
+
+def test_it_survives_json_but_for_its_lists() -> None:
+    target = Target("board", cpu="cortex_a72", meters=("ina226",), tags=("arm",))
+    document = json.loads(json.dumps(dataclasses.asdict(target)))
+    lists = {key: tuple(value) for key, value in document.items() if isinstance(value, list)}
+    assert set(lists) == {"meters", "tags"}
+    assert Target(**{**document, **lists}) == target
+
+
+def test_it_is_frozen_and_hashable() -> None:
+    assert len({Target("a"), Target("a"), Target("b")}) == 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Target("a").host = "other"  # type: ignore[misc]
