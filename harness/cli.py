@@ -348,6 +348,7 @@ def _interrupted(suite: str, done: int, total: int) -> NoReturn:
 
 def _planned(reference: str, url: str, inventory: Path | None, fresh: bool) -> tuple[Suite, tuple[Cell, ...]]:
     """The suite's cells, with those that the store can answer marked; a store that does not exist yet answers none."""
+    from harness.errors import UserError
     from harness.identity import identify
     from harness.plan import Done, plan
     from harness.suite import load_suite
@@ -356,14 +357,17 @@ def _planned(reference: str, url: str, inventory: Path | None, fresh: bool) -> t
     targets = _targets(inventory)
     suite = load_suite(reference, known_targets=tuple(targets))
     identity = identify(suite, targets)
-    if fresh or not exists(url):
-        return suite, plan(suite, targets, identity, lambda _hashes: {})
 
     def done(hashes: Sequence[str]) -> dict[str, Done]:
+        if fresh or not exists(url):
+            return {}
         with open_store(url) as store:
             return {key: Done(record_id, status) for key, (record_id, status) in store.finished_cells(hashes).items()}
 
-    return suite, plan(suite, targets, identity, done)
+    cells = plan(suite, targets, identity, done)
+    if all(cell.verdict == "excluded" for cell in cells):
+        raise UserError(f"{suite.path}: `include` and `exclude` leave no cell of {len(cells)}; loosen a condition")
+    return suite, cells
 
 
 def _render(store: Store, run_id: str, out: Path) -> Path:

@@ -16,7 +16,7 @@ from harness.errors import BuildError, UserError
 from harness.executor import Executor
 from harness.plugins import Choice
 from harness.steps import Step, compress_step, export_step
-from harness.suite import Workload
+from harness.suite import Workload, check_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ def compress_to(model: str, method: str, parameters: Sequence[str], out: Path, s
     given = plugins.parse_choice("methods", method)
     choice = plugins.resolve("methods", given.name, dict(given.params) | plugins.parse_parameters(parameters))
     workload = Workload(network, plugins.instantiate("models", network).data)
+    check_model(network, workload.data)
     numeric = plugins.load("methods", choice.name).numeric
     form = {"float32": "onnx", "int8": "onnx_qdq_u8s8" if platform.machine() == "x86_64" else "onnx_qdq_s8s8"}[numeric]
     exported = export_step(workload, choice, form, 1, seed)

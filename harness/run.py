@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,10 @@ from targets.transports import connect
 if TYPE_CHECKING:
     from harness.export import Exported
     from results.store import Store
+
+
+_STATE_EVERY_S = 1.0
+"""A device's state is read again where the last reading is older: it costs a few processes there."""
 
 
 class Observer(Protocol):
@@ -127,6 +133,7 @@ class Conductor:
         self.observer.phase(f"measuring {cells[0].cell.axes.model} on {cells[0].cell.target.name}")
         for open_ in still_open.values():
             open_.launches = self._adopted(open_, boot_id)
+        looked = -math.inf
         for round_ in range(self.suite.sampling.launches):
             for position, key in enumerate(self._order(list(still_open), round_)):
                 open_ = still_open[key]
@@ -138,7 +145,8 @@ class Conductor:
                     del still_open[key]
                     continue
                 if round_ + 1 == self.suite.sampling.launches:
-                    machine["state_after"] = state(session)
+                    if time.monotonic() - looked > _STATE_EVERY_S:
+                        machine["state_after"], looked = state(session), time.monotonic()
                     self._close_measured(open_, machine)
                     del still_open[key]
 

@@ -231,7 +231,7 @@ class _Reader:
         for choice, extra in self._expanded("models", reserved=("layers",)):
             data = plugins.instantiate("models", choice).data
             try:
-                plugins.load("data", data)
+                check_model(choice, data)
             except UserError as error:
                 raise self._error(("models",), f"model `{choice.label}`: {error}") from None
             layers = extra.get("layers")
@@ -407,6 +407,20 @@ def matches(pattern: str, label: str) -> bool:
     """Whether a label is the pattern; `*` stands for any text, and a bare plug-in name for it with any parameters."""
     expression = ".*".join(re.escape(part) for part in pattern.split("*"))
     return re.fullmatch(rf"{expression}(\(.*\))?" if "(" not in pattern else expression, label, re.DOTALL) is not None
+
+
+def check_model(choice: Choice, data: str) -> None:
+    """UserError unless the data set exists, the network takes its examples, and its checkpoint, if it names one, is its own."""
+    model = plugins.instantiate("models", choice)
+    plugins.load("data", data)
+    spec = plugins.instantiate("data", Choice(data)).spec
+    reason = model.accepts(spec)
+    if reason is not None:
+        raise UserError(f"does not fit data set `{data}`: {reason}")
+    if model.weights:
+        from harness.checkpoint import load_weights
+
+        load_weights(model.build(spec), Path(model.weights).expanduser())
 
 
 def _matching_layers(choice: Choice, data: str, patterns: Sequence[str], where: str) -> Iterator[str]:

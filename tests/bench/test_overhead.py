@@ -70,7 +70,7 @@ class InProcess:
         rows = request["batch"] if request["mode"] == "time" else len(self._answers)
         content = io.BytesIO()
         np.savez(content, out0=self._answers[:rows])
-        path = Path(self._session.root) / request["outputs"][0]  # type: ignore[attr-defined]
+        path = Path(self._session.folder) / request["outputs"][0]  # type: ignore[attr-defined]
         path.write_bytes(content.getvalue())
         document = _document(request, len(content.getvalue()), self._answers[:rows])
         text = f"ASSAY-BEGIN {request['nonce']}\n{json.dumps(document)}\nASSAY-END {request['nonce']}\n"
@@ -110,10 +110,10 @@ def _document(request: Mapping[str, Any], size: int, answers: np.ndarray) -> dic
 @pytest.fixture
 def thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     (tmp_path / "plugins" / "backends").mkdir(parents=True)
-    (tmp_path / "plugins" / "backends" / "null.py").write_text(NULL_BACKEND)
+    (tmp_path / "plugins" / "backends" / "nothing.py").write_text(NULL_BACKEND)
     monkeypatch.setenv("ASSAY_PLUGINS", str(tmp_path / "plugins"))
     (tmp_path / "thousand.yaml").write_text(
-        f"models: [{{mlp: {{epochs: 1}}}}]\nmethods: [float32]\nbackends: [{{null: {{index: {list(range(1, 1001))}}}}}]\n"
+        f"models: [{{mlp: {{epochs: 1}}}}]\nmethods: [float32]\nbackends: [{{nothing: {{index: {list(range(1, 1001))}}}}}]\n"
         "sampling: {launches: 3, min_samples: 50, min_s: 0.5, evaluation_size: 64}\n"
     )
     return load_suite(str(tmp_path / "thousand.yaml"), known_targets=("local",))

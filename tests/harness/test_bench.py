@@ -77,6 +77,13 @@ def load(folder, file, options):
 """
 
 
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement that runs beside the tests neither waits for them nor they for it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Choice]]:
     """Adds a backend, plain NumPy, which can be made to misbehave; gone again after the test."""
@@ -189,6 +196,17 @@ def test_a_backend_that_does_not_is_told_and_the_others_go_on(
     assert set(bad) == KEYS and good["status"] == "ok" and good["latency_s"]["samples"]
     assert report.is_good == (status == "unsupported")
     json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_a_wrong_answer_is_never_timed(
+    model: Path, target: Target, backend: Callable[..., Choice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: Any, **_more: Any) -> measure.Launch:
+        raise AssertionError("timed before it was right")
+
+    monkeypatch.setattr(measure, "time_launch", refuse)
+    result = only(benched(model, target, backend("early_liar", offset=0.5)))
+    assert result["status"] == "wrong" and result["max_abs_error"] == pytest.approx(0.5)
 
 
 def test_the_text_has_a_line_a_backend_and_the_reasons(model: Path, target: Target, backend: Callable[..., Choice]) -> None:

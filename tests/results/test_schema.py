@@ -54,4 +54,4 @@ def test_json_text_keeps_none_as_null_and_takes_what_a_hash_takes() -> None:
     kind, dialect = JsonText(), sqlite.dialect()
     assert kind.process_bind_param(None, dialect) is None and kind.process_result_value(None, dialect) is None
     assert kind.process_bind_param({"n": np.float64(0.5), "a": np.arange(2)}, dialect) == '{"n": 0.5, "a": [0, 1]}'
-    assert kind.process_result_value(kind.process_bind_param(math.nan, dialect), dialect) != math.nan
+    assert math.isnan(kind.process_result_value(kind.process_bind_param(math.nan, dialect), dialect))

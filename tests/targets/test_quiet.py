@@ -29,9 +29,10 @@ class Region:
 
     def __init__(self, kind: str, host: str, prologue: str = "") -> None:
         program = (
-            f"import os, sys, time\nfrom targets.quiet import timing, working\n{prologue}\n"
+            f"import os, sys, time\nfrom targets.quiet import timing, working\ninside = lambda: None\n{prologue}\n"
             f"say = lambda word: print(word, flush=True)\n"
-            f"with {kind}({host!r}, on_wait=lambda: say('waiting')):\n    say('in')\n    sys.stdin.readline()\nsay('out')\n"
+            f"with {kind}({host!r}, on_wait=lambda: say('waiting')):\n    inside()\n    say('in')\n    sys.stdin.readline()\n"
+            f"say('out')\nsys.stdin.readline()\n"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -97,10 +98,12 @@ def test_the_dead_hold_nothing(enter: type[Region]) -> None:
 
 def test_a_child_forked_inside_does_not_keep_the_lock(enter: type[Region]) -> None:
     """A forked worker shares the open file; the lock is given up all the same when the region ends."""
-    prologue = "import multiprocessing as m, threading\ndef grow():\n    m.get_context('fork').Process(target=time.sleep, args=(60,), daemon=True).start()\n"
-    first = enter("timing", "desk", prologue + "threading.Timer(0.2, grow).start()")
+    prologue = (
+        "def inside():\n    parent = os.getpid()\n    if os.fork() == 0:\n"
+        "        while os.getppid() == parent:\n            time.sleep(0.02)\n        os._exit(0)\n"
+    )
+    first = enter("timing", "desk", prologue)
     assert first.hears() == "in"
-    time.sleep(0.4)
     first.leave()
     assert first.hears() == "out"
     assert enter("timing", "desk").hears() == "in"
