@@ -54,7 +54,7 @@ def lint(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Print what the harness itself costs: a cell, a plan, the command's start. Figures, never assertions."""
     install(session, "test")
-    session.run("pytest", "tests/bench", "--benchmark-only", "--benchmark-enable", "-q", *session.posargs)
+    session.run("pytest", "tests/harness/test_overhead.py", "-s", "--benchmark-only", "--benchmark-enable", "-q", *session.posargs)
 
 
 @nox.session(venv_location=ENVIRONMENT, default=False)

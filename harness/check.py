@@ -98,12 +98,13 @@ def _check_one(name: str, output: Array, reference: Array, numeric: Rule) -> Che
         return wrong(f"holds {int((~np.isfinite(output)).sum())} values that are not finite")
     a, b = output.astype(np.float64), reference.astype(np.float64)
     error, magnitude = float(np.max(np.abs(a - b))), float(np.max(np.abs(b)))
-    noise, signal = float(np.sum((a - b) ** 2)), float(np.sum(b**2))
+    scale = max(error, magnitude) or 1.0  # squares neither overflow nor vanish
+    noise, signal = float(np.sum(((a - b) / scale) ** 2)), float(np.sum((b / scale) ** 2))
     sqnr_db = 10 * math.log10(signal / noise) if noise > 0 and signal > 0 else None
     if numeric == "exact" or not is_float:
         passed = bool(np.array_equal(output, reference))
     elif numeric == "int8":
-        passed = noise == 0 or (sqnr_db is not None and sqnr_db >= LEAST_SQNR_DB)
+        passed = error == 0 or (sqnr_db is not None and sqnr_db >= LEAST_SQNR_DB)
     else:
         passed = error <= RELATIVE * magnitude + ABSOLUTE
     return Check(error, error / magnitude if magnitude > 0 else None, sqnr_db, passed, TEXT[numeric])

@@ -46,8 +46,7 @@ def compress_to(model: str, method: str, parameters: Sequence[str], out: Path, s
     if out.suffix != ".onnx":
         raise UserError(f"{out}: the output is an ONNX file; name it *.onnx")
     network = plugins.parse_choice("models", model)
-    given = plugins.parse_choice("methods", method)
-    choice = plugins.resolve("methods", given.name, dict(given.params) | plugins.parse_parameters(parameters))
+    choice = plugins.parse_choice("methods", method, parameters)
     workload = Workload(network, plugins.instantiate("models", network).data)
     check_model(network, workload.data)
     numeric = plugins.load("methods", choice.name).numeric

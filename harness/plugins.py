@@ -127,13 +127,16 @@ def resolve(family: str, name: str, params: Mapping[str, Any]) -> Choice:
     return Choice(name, tuple(changed))
 
 
-def parse_choice(family: str, text: str) -> Choice:
-    """A Choice as the command line and tables spell it: `name`, `name:key=value,key=value` or `name(key=value, key=value)`."""
+def parse_choice(family: str, text: str, more: Iterable[str] = ()) -> Choice:
+    """A Choice as the command line and tables spell it: `name`, `name:key=value,key=value` or `name(key=value, key=value)`.
+
+    `more` are further `key=value` texts.
+    """
     match = re.fullmatch(r"(\w+)(?:\((.*)\)|:(.*))?", text.strip())
     if match is None:
         raise UserError(f"`{text}`: expected `name` or `name:key=value,key=value`")
-    given = match[2] or match[3] or ""
-    return resolve(family, match[1], parse_parameters(part for part in given.split(",") if part.strip()))
+    given = (match[2] or match[3] or "").split(",")
+    return resolve(family, match[1], parse_parameters([*(part for part in given if part.strip()), *more]))
 
 
 def parse_parameters(items: Iterable[str]) -> dict[str, Any]:

@@ -1,36 +1,22 @@
-"""What the harness itself costs: seconds a cell on a backend that does nothing, seconds a plan, seconds until `--help`.
-
-Run by `nox -s bench`, which prints the figures; nothing is asserted about time.
-"""
+"""A backend that does nothing, answered by this process: what the run loop itself does, in milliseconds and without torch on the device."""
 
 from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness import run as run_module
-from harness.executor import Executor
-from harness.identity import identify
-from harness.plan import plan
-from harness.progress import Terminal
-from harness.run import Conductor
-from harness.suite import Suite, load_suite
-from results.store import open_store
 from targets.session import CommandResult, Session
 from targets.target import Target
 from targets.transports import connect
 
-TARGETS = {"local": Target("local")}
 NULL_BACKEND = '''
 """Does nothing, in no time."""
 from __future__ import annotations
@@ -57,8 +43,8 @@ BACKEND = Null
 class InProcess:
     """A local session whose runner is this process: it answers a request at once with the reference answers and made-up samples."""
 
-    def __init__(self, session: Session, answers: np.ndarray) -> None:
-        self._session, self._answers = session, answers
+    def __init__(self, session: Session, answers: np.ndarray, before: Callable[[Mapping[str, Any]], None]) -> None:
+        self._session, self._answers, self._before = session, answers, before
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -67,6 +53,7 @@ class InProcess:
         if not argv[-1].endswith("request.json"):
             return self._session.run(argv, **options)
         request = json.loads(self._session.pull(argv[-1], max_bytes=1 << 20))
+        self._before(request)
         rows = request["batch"] if request["mode"] == "time" else len(self._answers)
         content = io.BytesIO()
         np.savez(content, out0=self._answers[:rows])
@@ -108,56 +95,23 @@ def _document(request: Mapping[str, Any], size: int, answers: np.ndarray) -> dic
 
 
 @pytest.fixture
-def thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+def null_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `nothing`, with its parameter `index`, a backend that a suite may name."""
     (tmp_path / "plugins" / "backends").mkdir(parents=True)
     (tmp_path / "plugins" / "backends" / "nothing.py").write_text(NULL_BACKEND)
     monkeypatch.setenv("ASSAY_PLUGINS", str(tmp_path / "plugins"))
-    (tmp_path / "thousand.yaml").write_text(
-        f"models: [{{mlp: {{epochs: 1}}}}]\nmethods: [float32]\nbackends: [{{nothing: {{index: {list(range(1, 1001))}}}}}]\n"
-        "sampling: {launches: 3, min_samples: 50, min_s: 0.5, evaluation_size: 64}\n"
-    )
-    return load_suite(str(tmp_path / "thousand.yaml"), known_targets=("local",))
 
 
-def test_a_thousand_cells(thousand: Suite, benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = plan(thousand, TARGETS, identify(thousand, TARGETS), lambda _hashes: {})
-    with open_store(str(tmp_path / "store.db")) as store, Executor(2) as executor:
-        first = Conductor(thousand, store, executor, Terminal(3, quiet=True))
-        executor.run([first._build_step(cells[0])])  # the network itself is made before the clock starts
-        network = first._build_step(cells[0]).needs[0].needs[0].folder
-        with np.load(network / "examples.npz") as stored:
-            answers = stored["outputs"]
+@pytest.fixture
+def answer_in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has the run loop meet an InProcess session that answers with these arrays; `before` sees each request first and may raise."""
 
+    def install(answers: np.ndarray, before: Callable[[Mapping[str, Any]], None] = lambda _request: None) -> None:
         @contextmanager
         def connect_in_process(target: Target) -> Iterator[Any]:
             with connect(target) as session:
-                yield InProcess(session, answers)
+                yield InProcess(session, answers, before)
 
         monkeypatch.setattr(run_module, "connect", connect_in_process)
-        run = benchmark.pedantic(lambda: first.conduct(cells), rounds=1)
-        records = store.run_records(run.id)
-    assert len(records) == 1000 and all(record is not None and record.status == "ok" for _, record in records)
-    seconds = benchmark.stats.stats.mean if benchmark.stats else float("nan")
-    print(f"\n{1000 * seconds / 1000:.2f} ms a cell (1 check and 3 launches each, building and store included)")
 
-
-def test_a_plan_of_a_hundred_thousand_cells(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    path = tmp_path / "large.yaml"
-    sparsities = [round(0.0001 + index / 5001, 7) for index in range(5000)]
-    path.write_text(
-        f"models: [mlp, small_cnn]\nmethods: [{{magnitude_prune: {{sparsity: {sparsities}}}}}]\n"
-        "backends: [onnxruntime, litert]\noperating_points: {threads: [1, 2, 3, 4, 5]}\n"
-    )
-
-    def load_and_plan() -> int:
-        suite = load_suite(str(path), known_targets=("local",))
-        return len(plan(suite, TARGETS, identify(suite, TARGETS), lambda _hashes: {}))
-
-    assert benchmark.pedantic(load_and_plan, rounds=1) == 100_000
-
-
-def test_the_time_until_help(benchmark: BenchmarkFixture) -> None:
-    def help_() -> bytes:
-        return subprocess.run([sys.executable, "-m", "harness.cli", "--help"], capture_output=True, check=True).stdout
-
-    assert b"assay plan smoke" in benchmark.pedantic(help_, rounds=5, warmup_rounds=1)
+    return install

@@ -1,0 +1,24 @@
+"""Messages end with the next step: the nearest name, or the names there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import RunnerError, nearest
+from targets.session import CommandFailed
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "says"),
+    [
+        ("smok", ["smoke", "other"], " Did you mean `smoke`?"),
+        ("zzz", ["b", "a"], " Known: a, b."),
+        ("zzz", [], ""),
+    ],
+)
+def test_nearest(name: str, known: list[str], says: str) -> None:
+    assert nearest(name, known) == says
+
+
+def test_a_runner_s_failure_is_stable_like_any_command_s() -> None:
+    assert issubclass(RunnerError, CommandFailed)

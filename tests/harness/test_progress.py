@@ -1,0 +1,64 @@
+"""What a run prints: one line a cell, quiet when asked, nothing that a name could disturb."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.plan import Cell
+from harness.plugins import Choice
+from harness.progress import Terminal, result_text
+from harness.suite import OperatingPoint, Workload
+from results.record import Axes, Measurement, Record, Samples, Status
+from targets.target import Target
+
+
+def record(status: Status = "ok", reason: str | None = None) -> Record:
+    samples = Samples(
+        np.array([1.0, 2e-3, 2.1e-3, 1.9e-3]),
+        np.array([0, 0, 1, 2], np.uint16),
+        np.array([False, True, True, True]),
+        np.ones(4, np.uint32),
+        np.zeros(4),
+    )
+    measurements = (
+        Measurement("latency", "s", "emulated", "made up", samples),
+        Measurement("top1", "1", "measured", "made up", Samples.of([1, 1, 0, 1])),
+    )
+    axes = Axes("[bold]net", "float32", "onnxruntime", "local")
+    return Record("id", "run", "key", "hash", "machine", axes, status, reason, None, "t0", "t1", measurements=measurements)
+
+
+CELL = Cell(
+    Workload(Choice("[bold]net"), "digits"), Choice("float32"), Choice("onnxruntime"), Target("board"), OperatingPoint(2, 4), "float32",
+    record().axes, "key", "hash", "run",
+)  # fmt: skip
+
+
+def test_a_result_in_a_few_words() -> None:
+    text = result_text(record())
+    assert text.startswith("2 ms [1.") and "(emulated)" in text and text.endswith("top-1 75.0%")
+    assert result_text(record("failed", "no luck")) == "no luck"
+
+
+def test_one_line_a_cell_with_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(3)
+    with terminal:
+        terminal.begins([CELL])
+        terminal.phase("measuring [red]x")
+        terminal.ended(CELL, record())
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "1 cells: 1 to run" and "measuring [red]x" in lines[1]
+    assert lines[2].startswith("[1/1] ok          [bold]net | float32 | onnxruntime @board t2 b4  2 ms")
+
+
+def test_quiet_says_only_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(3, quiet=True)
+    with terminal:
+        terminal.begins([CELL, CELL])
+        terminal.ended(CELL, record())
+        assert capsys.readouterr().err == ""
+        terminal.ended(CELL, record("wrong", "off by one"))
+    assert "wrong" in (said := capsys.readouterr().err) and "off by one" in said
