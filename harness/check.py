@@ -69,16 +69,18 @@ def check(outputs: Sequence[Array], reference: Sequence[Array], numeric: Rule) -
 
 def require(check: Check) -> None:
     """Raise WrongAnswer, with the figures, unless the check passed."""
-    if check.passed:
-        return
-    if check.reason is not None:
-        raise WrongAnswer(f"wrong answer: {check.reason}; required: {check.rule}")
-    figures = [f"largest error {check.max_abs_error:.3g}"]
-    if check.relative_error is not None:
+    if not check.passed:
+        raise WrongAnswer(f"wrong answer: {described(check)}")
+
+
+def described(check: Check) -> str:
+    """The figures, or what is wrong beside them, and what was required."""
+    figures = [check.reason] if check.reason is not None else [f"largest error {check.max_abs_error:.3g}"]
+    if check.reason is None and check.relative_error is not None:
         figures.append(f"{check.relative_error:.3g} of the largest magnitude")
-    if check.sqnr_db is not None:
+    if check.reason is None and check.sqnr_db is not None:
         figures.append(f"SQNR {check.sqnr_db:.1f} dB")
-    raise WrongAnswer(f"wrong answer: {', '.join(figures)}; required: {check.rule}")
+    return f"{', '.join(figures)}; required: {check.rule}"
 
 
 def _check_one(name: str, output: Array, reference: Array, numeric: Rule) -> Check:

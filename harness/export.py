@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import file_sha256
+from harness.check import check as compare
+from harness.check import described
 from harness.compression import Numeric, Quantization
 from harness.errors import BuildError, nearest
 from harness.forms import onnx, program, tflite
@@ -46,14 +48,6 @@ FORMS: Mapping[str, Form] = {
     "tflite_int8": Form("int8", tflite.write_int8, tflite.answer),
     "pt2": Form("float32", program.write, program.answer),
 }
-
-FLOAT_TOLERANCE = 1e-4
-"""Largest error of a float form, relative to the largest magnitude of the reference."""
-FLOAT_FLOOR = 1e-6
-"""Absolute error that is always allowed: a reference of zeros has no magnitude to be relative to."""
-LEAST_SQNR_DB = 20.0
-"""Least signal-to-quantization-noise ratio of an int8 form: a converter's quantizers sit elsewhere than the reference's, so bits differ;
-a wrong scale, layout or weight leaves less than 10 dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,24 +156,13 @@ def export(
 
 def check(form: str, numeric: Numeric, outputs: Floats, reference: Floats) -> dict[str, float | None]:
     """The errors of a form's answers; BuildError, with the figures, if they are beyond what its arithmetic explains."""
-    if outputs.shape != reference.shape:
-        raise BuildError(f"form `{form}` answers with shape {outputs.shape}, the compressed network with {reference.shape}")
-    if not np.isfinite(outputs).all():
-        raise BuildError(f"form `{form}` answers with values that are not finite: look for overflow in the compressed network")
-    error = outputs.astype(np.float64) - reference
-    worst, largest = float(np.abs(error).max()), float(np.abs(reference).max())
-    noise, signal = float(np.square(error).sum()), float(np.square(reference.astype(np.float64)).sum())
-    sqnr_db = None if noise == 0 or signal == 0 else 10 * float(np.log10(signal / noise))
-    figures = {"max_abs_error": worst, "relative_error": worst / largest if largest else None, "sqnr_db": sqnr_db}
-    within_float = worst <= FLOAT_TOLERANCE * largest + FLOAT_FLOOR
-    if not (within_float or (numeric == "int8" and sqnr_db is not None and sqnr_db >= LEAST_SQNR_DB)):
-        allowed = f"{LEAST_SQNR_DB:g} dB SQNR" if numeric == "int8" else f"{FLOAT_TOLERANCE:g} of the largest reference value"
+    found = compare([outputs], [reference], numeric)
+    if not found.passed:
         raise BuildError(
-            f"form `{form}` does not answer as the compressed network does: max abs error {worst:.3g} where the largest reference "
-            f"value is {largest:.3g}, SQNR {'undefined' if sqnr_db is None else f'{sqnr_db:.1f} dB'}; allowed: {allowed}. "
+            f"form `{form}` does not answer as the compressed network does: {described(found)}. "
             "The converter changed the network: try another backend, or report the model and the method"
         )
-    return figures
+    return {"max_abs_error": found.max_abs_error, "relative_error": found.relative_error, "sqnr_db": found.sqnr_db}
 
 
 def from_file(path: Path) -> Exported:

@@ -39,8 +39,8 @@ _SOURCES: Mapping[Kind, tuple[str, ...]] = {
         "data/__init__.py",
     ),
     "compress": ("perform.py", "context.py", "compression/__init__.py", "compression/numerics/*.py", "export.py"),
-    "layer": ("perform.py", "export.py", "forms/*.py"),
-    "export": ("perform.py", "export.py", "forms/*.py"),
+    "layer": ("perform.py", "export.py", "check.py", "forms/*.py"),
+    "export": ("perform.py", "export.py", "check.py", "forms/*.py"),
     "build": ("perform.py", "backend.py", "artifact.py"),
 }
 _DISTRIBUTIONS: Mapping[Kind, tuple[str, ...]] = {
