@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "none"
 nox.options.sessions = ["smoke", "tests"]
-nox.options.reuse_existing_virtualenvs = True
 
-ENVIRONMENT = ".nox/assay"
-"""One environment for every session: it holds PyTorch and two converters, several gigabytes that nobody wants twice."""
-GROUPS = nox.project.load_toml("pyproject.toml")
+ENVIRONMENT = Path(".nox/assay")
+"""One virtual environment for every session: it holds PyTorch and two converters, gigabytes that nobody wants twice."""
+PROJECT = nox.project.load_toml("pyproject.toml")
 SYSTEM_PACKAGES = {
     "/usr/share/dataset-fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
@@ -26,14 +26,14 @@ SYSTEM_PACKAGES = {
 """What tests need (a program, or a folder), and Debian's package of it."""
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def smoke(session: nox.Session) -> None:
     """Run suites/smoke.yaml to its report in out/smoke."""
     install(session)
     session.run("assay", "run", "suites/smoke.yaml", "--out", "out/smoke", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def tests(session: nox.Session) -> None:
     """Pass the tests; what they need of the system is installed where that is allowed, and named where it is not."""
     install(session, "test")
@@ -41,7 +41,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT, default=False)
+@nox.session(default=False)
 def lint(session: nox.Session) -> None:
     """ruff and mypy --strict (the import rules are a test)."""
     install(session, "test", "lint")
@@ -50,21 +50,23 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session(venv_location=ENVIRONMENT, default=False)
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Print what the harness itself costs: a cell, a plan, the command's start. Figures, never assertions."""
     install(session, "test")
-    session.run("pytest", "tests/harness/test_overhead.py", "-s", "--benchmark-only", "--benchmark-enable", "-q", *session.posargs)
+    session.run(
+        "pytest", "tests/harness/test_overhead.py", "-s", "--benchmark-only", "--benchmark-enable", "-q", *session.posargs
+    )
 
 
-@nox.session(venv_location=ENVIRONMENT, default=False)
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Run every command that README.md and docs/ show."""
     install(session, "test")
     session.run("pytest", "tests/test_docs.py", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT, default=False)
+@nox.session(default=False)
 def nightly(session: nox.Session) -> None:
     """Every test with its long loops in full."""
     install(session, "test")
@@ -73,10 +75,18 @@ def nightly(session: nox.Session) -> None:
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """PyTorch first and exactly, by pip, so that no other package chooses a build of it with gigabytes of CUDA."""
-    (torch,) = [d for d in GROUPS["project"]["dependencies"] if d.startswith("torch==")]
-    session.install(torch)
-    session.install("-e", ".[postgresql]", *nox.project.dependency_groups(GROUPS, *groups))
+    """Make the environment by virtualenv and pip, and put its commands first on the session's path.
+
+    PyTorch comes first and exactly, so that no other package chooses a build of it with gigabytes of CUDA.
+    """
+    python = ENVIRONMENT.resolve() / "bin" / "python"
+    if not python.exists():
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(ENVIRONMENT))
+    (torch,) = [d for d in PROJECT["project"]["dependencies"] if d.startswith("torch==")]
+    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    session.run(*pip, torch)
+    session.run(*pip, "--editable", ".[postgresql]", *nox.project.dependency_groups(PROJECT, *groups))
+    session.env["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def install_system_packages(session: nox.Session) -> None:
@@ -84,10 +94,12 @@ def install_system_packages(session: nox.Session) -> None:
     if not missing:
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        session.run("apt-get", "update", "-qq", external=True)
-        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, external=True)
+        session.run("apt-get", "update", "-qq")
+        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing)
     else:
-        session.warn(f"tests that need {', '.join(missing)} will be skipped; install with: sudo apt-get install {' '.join(missing)}")
+        session.warn(
+            f"tests that need {', '.join(missing)} will be skipped; install with: sudo apt-get install {' '.join(missing)}"
+        )
 
 
 def found(program: str) -> bool:
