@@ -17,7 +17,7 @@ ENVIRONMENT = Path(".nox/assay")
 """One virtual environment for every session: it holds PyTorch and two converters, gigabytes that nobody wants twice."""
 PROJECT = nox.project.load_toml("pyproject.toml")
 SYSTEM_PACKAGES = {
-    "/usr/share/dataset-fashion-mnist": "dataset-fashion-mnist",
+    "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
     "pdflatex": "texlive-latex-recommended",
     "postgres": "postgresql",
@@ -29,53 +29,59 @@ SYSTEM_PACKAGES = {
 @nox.session
 def smoke(session: nox.Session) -> None:
     """Run suites/smoke.yaml to its report in out/smoke."""
-    install(session)
-    session.run("assay", "run", "suites/smoke.yaml", "--out", "out/smoke", *session.posargs)
+    commands = install(session)
+    session.run(commands / "assay", "run", "suites/smoke.yaml", "--out", "out/smoke", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Pass the tests; what they need of the system is installed where that is allowed, and named where it is not."""
-    install(session, "test")
+    commands = install(session, "test")
     install_system_packages(session)
-    session.run("pytest", *session.posargs)
+    session.run(commands / "pytest", *session.posargs)
 
 
 @nox.session(default=False)
 def lint(session: nox.Session) -> None:
     """ruff and mypy --strict (the import rules are a test)."""
-    install(session, "test", "lint")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("mypy")
+    commands = install(session, "test", "lint")
+    session.run(commands / "ruff", "check", ".")
+    session.run(commands / "ruff", "format", "--check", ".")
+    session.run(commands / "mypy")
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Print what the harness itself costs: a cell, a plan, the command's start. Figures, never assertions."""
-    install(session, "test")
+    commands = install(session, "test")
     session.run(
-        "pytest", "tests/harness/test_overhead.py", "-s", "--benchmark-only", "--benchmark-enable", "-q", *session.posargs
+        commands / "pytest",
+        "tests/harness/test_overhead.py",
+        "-s",
+        "--benchmark-only",
+        "--benchmark-enable",
+        "-q",
+        *session.posargs,
     )
 
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Run every command that README.md and docs/ show."""
-    install(session, "test")
-    session.run("pytest", "tests/test_docs.py", *session.posargs)
+    commands = install(session, "test")
+    session.run(commands / "pytest", "tests/test_docs.py", *session.posargs)
 
 
 @nox.session(default=False)
 def nightly(session: nox.Session) -> None:
     """Every test with its long loops in full."""
-    install(session, "test")
+    commands = install(session, "test")
     install_system_packages(session)
-    session.run("pytest", *session.posargs, env={"ASSAY_NIGHTLY": "1"})
+    session.run(commands / "pytest", *session.posargs, env={"ASSAY_NIGHTLY": "1"})
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Make the environment by virtualenv and pip, and put its commands first on the session's path.
+def install(session: nox.Session, *groups: str) -> Path:
+    """Make the environment by virtualenv and pip, put its commands first on the session's path, and return where they are.
 
     PyTorch comes first and exactly, so that no other package chooses a build of it with gigabytes of CUDA.
     """
@@ -87,6 +93,7 @@ def install(session: nox.Session, *groups: str) -> None:
     session.run(*pip, torch)
     session.run(*pip, "--editable", ".[postgresql]", *nox.project.dependency_groups(PROJECT, *groups))
     session.env["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    return python.parent
 
 
 def install_system_packages(session: nox.Session) -> None:
