@@ -23,7 +23,7 @@ from harness.executor import Executor, Failure
 from harness.plan import Cell
 from harness.plugins import Choice
 from harness.provenance import environment, now
-from harness.steps import Step, build_step
+from harness.steps import Step, build_step, data_fingerprint
 from harness.suite import Suite
 from results.record import Measurement, Record, Run, Status
 from targets.facts import machine_facts, machine_key, state
@@ -51,7 +51,7 @@ class Observer(Protocol):
 
 
 @dataclass
-class _Open:
+class _Trial:
     """A cell under measurement."""
 
     cell: Cell
@@ -102,54 +102,54 @@ class Conductor:
         for cell in cells:
             failure = failures[steps[cell.key].key]
             if failure is None:
-                made.append(_open(cell, steps[cell.key], started))
+                made.append(_trial(cell, steps[cell.key], started))
             else:
                 self._close_failure(cell, failure, started)
         if made:
             self._measure(made)
 
-    def _measure(self, cells: list[_Open]) -> None:
+    def _measure(self, cells: list[_Trial]) -> None:
         """Connect once and measure the block; a device that cannot be reached leaves a record for each cell that is still open."""
         target = cells[0].cell.target
-        still_open = {open_.cell.key: open_ for open_ in cells}
+        trials = {trial.cell.key: trial for trial in cells}
         try:
             with connect(target) as session, timing(target.host):
-                self._measure_on(session, cells, still_open)
+                self._measure_on(session, cells, trials)
         except TargetError as error:
-            for open_ in list(still_open.values()):
-                self._close_error(open_, error, {})
+            for trial in list(trials.values()):
+                self._close_error(trial, error, {})
 
-    def _measure_on(self, session: Session, cells: list[_Open], still_open: dict[str, _Open]) -> None:
+    def _measure_on(self, session: Session, cells: list[_Trial], trials: dict[str, _Trial]) -> None:
         session.remove("requests")  # what a killed harness left there: whoever times here is alone
         facts = machine_facts(session)
         machine = {"facts": facts, "machine_key": machine_key(facts), "state_before": state(session)}
         boot_id = str(facts.get("boot_id"))
         self.observer.phase(f"checking {cells[0].cell.axes.model} on {cells[0].cell.target.name}")
-        for open_ in cells:
+        for trial in cells:
             try:
-                self._check(session, open_)
+                self._check(session, trial)
             except (WrongAnswer, BuildError, CommandFailed) as error:
-                self._close_error(open_, error, machine)
-                del still_open[open_.cell.key]
+                self._close_error(trial, error, machine)
+                del trials[trial.cell.key]
         self.observer.phase(f"measuring {cells[0].cell.axes.model} on {cells[0].cell.target.name}")
-        for open_ in still_open.values():
-            open_.launches = self._adopted(open_, boot_id)
+        for trial in trials.values():
+            trial.launches = self._adopted(trial, boot_id)
         looked = -math.inf
         for round_ in range(self.suite.sampling.launches):
-            for position, key in enumerate(self._order(list(still_open), round_)):
-                open_ = still_open[key]
+            for position, key in enumerate(self._order(list(trials), round_)):
+                trial = trials[key]
                 try:
-                    if round_ not in open_.launches:
-                        self._launch(session, open_, round_, position, boot_id)
+                    if round_ not in trial.launches:
+                        self._launch(session, trial, round_, position, boot_id)
                 except (WrongAnswer, BuildError, CommandFailed) as error:
-                    self._close_error(open_, error, machine)
-                    del still_open[key]
+                    self._close_error(trial, error, machine)
+                    del trials[key]
                     continue
                 if round_ + 1 == self.suite.sampling.launches:
                     if time.monotonic() - looked > _STATE_EVERY_S:
                         machine["state_after"], looked = state(session), time.monotonic()
-                    self._close_measured(open_, machine)
-                    del still_open[key]
+                    self._close_measured(trial, machine)
+                    del trials[key]
 
     def _order(self, keys: list[str], round_: int) -> list[str]:
         """The round's own random order, from the suite's seed: a drift of the machine falls on no one cell."""
@@ -158,13 +158,13 @@ class Conductor:
         )
         return [keys[index] for index in rng.permutation(len(keys))]
 
-    def _check(self, session: Session, open_: _Open) -> None:
+    def _check(self, session: Session, trial: _Trial) -> None:
         """Push the artifact, have it answer the test examples, and compare with the compressed network's own answers.
 
         Raises WrongAnswer before anything is timed.
         """
-        cell, sampling = open_.cell, self.suite.sampling
-        with np.load(open_.network / "examples.npz") as stored:
+        cell, sampling = trial.cell, self.suite.sampling
+        with np.load(trial.network / "examples.npz") as stored:
             examples, reference = stored["inputs"], stored["outputs"]
         labels = None
         if cell.workload.layer is None:
@@ -174,70 +174,71 @@ class Conductor:
                 examples = test.inputs
         options = {"threads": cell.point.threads, **_parameters(cell.backend)}
         backend = plugins.load("backends", cell.backend.name)
-        open_.deployed = measure.deploy(
-            session, open_.artifact, plugins.path("backends", cell.backend.name), options, backend.requires
+        trial.deployed = measure.deploy(
+            session, trial.artifact, plugins.path("backends", cell.backend.name), options, backend.requires
         )
-        open_.inputs = (open_.exported.lay_out(examples),)
-        open_.answer = measure.answer(
-            session, open_.deployed, open_.inputs, batch=cell.point.batch, timeout_s=sampling.max_launch_s
+        trial.inputs = (trial.exported.lay_out(examples),)
+        trial.answer = measure.answer(
+            session, trial.deployed, trial.inputs, batch=cell.point.batch, timeout_s=sampling.max_launch_s
         )
         compared = min(sampling.check_inputs, len(reference))
-        answers = [open_.exported.as_stored(output[:compared]) for output in open_.answer.outputs]
-        open_.check = measure.check(answers, [reference[:compared]], cell.numeric)
-        measure.require(open_.check)
+        answers = [trial.exported.as_stored(output[:compared]) for output in trial.answer.outputs]
+        trial.check = measure.check(answers, [reference[:compared]], cell.numeric)
+        measure.require(trial.check)
         if labels is not None:
-            open_.accuracy = measure.top1(open_.answer.outputs[0][: len(labels)], labels, cell.target.origin)
+            trial.accuracy = measure.top1(trial.answer.outputs[0][: len(labels)], labels, cell.target.origin)
 
-    def _launch(self, session: Session, open_: _Open, round_: int, position: int, boot_id: str) -> None:
+    def _launch(self, session: Session, trial: _Trial, round_: int, position: int, boot_id: str) -> None:
         """One process launch; durable in the store before the next begins."""
-        assert open_.deployed is not None and open_.answer is not None
-        batch = open_.cell.point.batch
-        first = np.arange(batch) % len(open_.inputs[0])  # examples begin again where a batch is larger than all there are
+        assert trial.deployed is not None and trial.answer is not None
+        batch = trial.cell.point.batch
+        first = np.arange(batch) % len(trial.inputs[0])  # examples begin again where a batch is larger than all there are
         launch = measure.time_launch(
-            session, open_.deployed, [array[first] for array in open_.inputs], batch=batch, sampling=self.suite.sampling
+            session, trial.deployed, [array[first] for array in trial.inputs], batch=batch, sampling=self.suite.sampling
         )
-        measure.require(measure.check(launch.outputs, [output[first] for output in open_.answer.outputs], "same"))
-        open_.launches[round_] = launch
+        measure.require(measure.check(launch.outputs, [output[first] for output in trial.answer.outputs], "same"))
+        trial.launches[round_] = launch
         document = {
             "launch": launch.to_json(),
             "position": position,
             "boot_id": boot_id,
-            "artifact_sha256": open_.artifact.sha256,
+            "artifact_sha256": trial.artifact.sha256,
         }
-        self.store.journal_launch(self.run.id, open_.cell.input_hash, round_, document)
-        self.observer.launched(open_.cell, round_)
+        self.store.journal_launch(self.run.id, trial.cell.input_hash, round_, document)
+        self.observer.launched(trial.cell, round_)
 
-    def _adopted(self, open_: _Open, boot_id: str) -> dict[int, measure.Launch]:
+    def _adopted(self, trial: _Trial, boot_id: str) -> dict[int, measure.Launch]:
         """Launches that a killed run left behind: of the same artifact, on the same boot of the device."""
-        found = self.store.adopt_launches(self.run.id, open_.cell.input_hash)
+        found = self.store.adopt_launches(self.run.id, trial.cell.input_hash)
         return {
             index: measure.Launch.from_json(document["launch"])
             for index, document in found.items()
-            if document["boot_id"] == boot_id and document["artifact_sha256"] == open_.artifact.sha256
+            if document["boot_id"] == boot_id and document["artifact_sha256"] == trial.artifact.sha256
         }
 
-    def _close_measured(self, open_: _Open, machine: Mapping[str, Any]) -> None:
-        origin = open_.cell.target.origin
-        launches = [open_.launches[index] for index in sorted(open_.launches)]
-        accuracy = open_.accuracy or Measurement(
+    def _close_measured(self, trial: _Trial, machine: Mapping[str, Any]) -> None:
+        origin = trial.cell.target.origin
+        launches = [trial.launches[index] for index in sorted(trial.launches)]
+        accuracy = trial.accuracy or Measurement(
             "top1", "1", origin, "not measured", None, "a single layer has no accuracy of its own"
         )
-        measurements = (*measure.measurements(launches, origin), accuracy, measure.artifact_size(open_.artifact))
-        self._close(open_.cell, "ok", None, None, open_.started, measurements, self._provenance(open_, machine))
+        energy = Measurement("energy", "J", origin, "not measured", None, f"target `{trial.cell.target.name}` has no meter")
+        measurements = (*measure.measurements(launches, origin), accuracy, measure.artifact_size(trial.artifact), energy)
+        self._close(trial.cell, "ok", None, None, trial.started, measurements, self._provenance(trial, machine))
 
     def _close_failure(self, cell: Cell, failure: Failure, started: str) -> None:
         status: Status = "unsupported" if failure.is_unsupported else "failed"
         provenance = {"logs": {"step": failure.step, "tail": failure.log_tail}}
         self._close(cell, status, failure.message, failure.error_class, started, provenance=provenance)
 
-    def _close_error(self, open_: _Open, error: Exception, machine: Mapping[str, Any]) -> None:
+    def _close_error(self, trial: _Trial, error: Exception, machine: Mapping[str, Any]) -> None:
         status: Status = "failed"
         if isinstance(error, WrongAnswer):
             status = "wrong"
         elif isinstance(error, Unreachable):
             status = "unreachable"
         self._close(
-            open_.cell, status, str(error), type(error).__name__, open_.started, provenance=self._provenance(open_, machine)
+            trial.cell, status, str(error), type(error).__name__, trial.started, provenance=self._provenance(trial, machine)
         )
 
     def _close(
@@ -271,27 +272,27 @@ class Conductor:
         self.ended += 1
         self.observer.ended(cell, record)
 
-    def _provenance(self, open_: _Open, machine: Mapping[str, Any]) -> dict[str, Any]:
-        cell = open_.cell
+    def _provenance(self, trial: _Trial, machine: Mapping[str, Any]) -> dict[str, Any]:
+        cell = trial.cell
         train = self._build_step(cell)
         while train.needs:
             train = train.needs[0]
-        launches = [launch.document() for launch in open_.launches.values()]
+        launches = [launch.document() for launch in trial.launches.values()]
         return {
             "who": self.run.environment,
             "model": {"steps": _step_facts(self._build_step(cell)), **json.loads((train.folder / "train.json").read_text())},
-            "compress": json.loads((open_.network / "compressed.json").read_text()),
-            "data": {"name": cell.workload.data},
-            "export": dataclasses.asdict(open_.exported) | {"path": open_.exported.path.name},
+            "compress": json.loads((trial.network / "compressed.json").read_text()),
+            "data": _data(cell.workload.data),
+            "export": dataclasses.asdict(trial.exported) | {"path": trial.exported.path.name},
             "artifact": {
-                "sha256": open_.artifact.sha256,
-                "size_bytes": open_.artifact.size_bytes,
-                "files": [dataclasses.asdict(file) for file in open_.artifact.files],
-                "facts": open_.artifact.facts,
+                "sha256": trial.artifact.sha256,
+                "size_bytes": trial.artifact.size_bytes,
+                "files": [dataclasses.asdict(file) for file in trial.artifact.files],
+                "facts": trial.artifact.facts,
             },
-            "check": None if open_.check is None else dataclasses.asdict(open_.check),
+            "check": None if trial.check is None else dataclasses.asdict(trial.check),
             "runtime": {
-                "answer": None if open_.answer is None else open_.answer.document(),
+                "answer": None if trial.answer is None else trial.answer.document(),
                 "launches": launches,
             },
             "device": dict(machine),
@@ -303,21 +304,21 @@ class Conductor:
         return build_step(cell.workload, cell.method, cell.backend, cell.target, cell.point.batch, self.suite.seed)
 
 
-def _open(cell: Cell, build: Step, started: str) -> _Open:
+def _trial(cell: Cell, build: Step, started: str) -> _Trial:
     from harness.export import Exported
 
     (exported,) = build.needs
     (network,) = exported.needs
-    return _Open(cell, Artifact.load(build.folder), Exported.load(exported.folder), network.folder, started)
+    return _Trial(cell, Artifact.load(build.folder), Exported.load(exported.folder), network.folder, started)
 
 
 def _document(suite: Suite) -> dict[str, Any]:
-    document = suite.to_json()
-    document["data"] = {
-        workload.label: {"name": workload.data, "title": plugins.instantiate("data", Choice(workload.data)).spec.title}
-        for workload in suite.workloads
-    }
-    return document
+    return suite.to_json() | {"data": {workload.label: _data(workload.data) for workload in suite.workloads}}
+
+
+def _data(name: str) -> dict[str, Any]:
+    spec = plugins.instantiate("data", Choice(name)).spec
+    return {"name": name, "title": spec.title, "sha256": data_fingerprint(name)}
 
 
 def _block_order(cells: Sequence[Cell]) -> Any:
