@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from targets.facts import machine_facts, state
-
 from harness import plugins
 from harness.cache import cache_root
 from harness.steps import versions
+from targets.facts import machine_facts, state
 from targets.session import Session
 from targets.target import Target
 from targets.transports import connect

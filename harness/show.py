@@ -14,10 +14,9 @@ from results.record import Record
 from targets.target import Target
 
 if TYPE_CHECKING:
-    from results.store import Store
-
     from harness.compress import CompressedFile
     from harness.doctor import Finding
+    from results.store import Store
 
 Row = Mapping[str, Any]
 
