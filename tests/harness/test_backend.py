@@ -24,10 +24,10 @@ WORKLOAD = Workload(Choice("mlp"), "digits")
 def test_the_host_half_answers_statically(name: str) -> None:
     backend: shape.Backend = plugins.instantiate("backends", Choice(name))
     for numeric in ("float32", "int8"):
-        answer = backend.supports(WORKLOAD, numeric, Target("local"))  # type: ignore[arg-type]
+        answer = backend.supports(WORKLOAD, numeric, Target("local"))
         assert answer is None or len(answer) > 10
         if answer is None:
-            assert backend.form(numeric, Target("local")) in FORMS  # type: ignore[arg-type]
+            assert backend.form(numeric, Target("local")) in FORMS
     assert "gpu" in (backend.supports(WORKLOAD, "float32", Target("card", kind="gpu")) or "")
 
 

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.executor import Executor
 from harness.identity import identify
@@ -29,9 +29,7 @@ pytestmark = pytest.mark.torch
 TARGETS = {"local": Target("local")}
 
 
-def test_a_thousand_cells(
-    null_backend: None, answer_in_process: Callable[..., None], benchmark: BenchmarkFixture, tmp_path: Path
-) -> None:
+def test_a_thousand_cells(null_backend: None, answer_in_process: Callable[..., None], benchmark: Any, tmp_path: Path) -> None:
     count = 1000 if benchmark.enabled else 20
     path = tmp_path / "suite.yaml"
     path.write_text(
@@ -54,7 +52,7 @@ def test_a_thousand_cells(
         print(f"\n{benchmark.stats.stats.mean / count * 1e3:.1f} ms a cell: 1 check and 3 launches, building and store included")
 
 
-def test_a_plan_of_a_hundred_thousand_cells(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+def test_a_plan_of_a_hundred_thousand_cells(benchmark: Any, tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     strengths = 5000 if benchmark.enabled else 50
     sparsities = [round(0.0001 + index / (strengths + 1), 7) for index in range(strengths)]
@@ -70,7 +68,7 @@ def test_a_plan_of_a_hundred_thousand_cells(benchmark: BenchmarkFixture, tmp_pat
     assert benchmark.pedantic(load_and_plan, rounds=1) == 20 * strengths
 
 
-def test_the_time_until_help(benchmark: BenchmarkFixture) -> None:
+def test_the_time_until_help(benchmark: Any) -> None:
     def help_() -> bytes:
         return subprocess.run([sys.executable, "-m", "harness.cli", "--help"], capture_output=True, check=True).stdout
 

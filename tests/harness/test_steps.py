@@ -21,7 +21,7 @@ PRUNE = Choice("magnitude_prune", (("sparsity", 0.9),))
 
 def build(**changed: object) -> steps.Step:
     given = {"workload": MLP, "method": PRUNE, "backend": Choice("onnxruntime"), "target": Target("local"), "batch": 1, "seed": 0}
-    return build_step(**given | changed)  # type: ignore[arg-type]
+    return build_step(**given | changed)
 
 
 def test_the_chain_is_train_compress_export_build() -> None:
