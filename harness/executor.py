@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,7 +117,8 @@ class Executor:
             context = multiprocessing.get_context("spawn")  # torch and BLAS threads do not survive a fork
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),))
         self._on_step(step, "started")
-        return self._pool.submit(_do, step)
+        with _interrupt_afterwards():
+            return self._pool.submit(_do, step)
 
     def stop(self) -> None:
         """Kill the workers at once; unfinished steps leave their journals."""
@@ -127,6 +129,22 @@ class Executor:
             worker.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = None
+
+
+@contextlib.contextmanager
+def _interrupt_afterwards() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends: a worker whose start is cut off half-way is killed by nobody and dies with a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def die_with_parent(parent: int) -> None:

@@ -104,8 +104,6 @@ def test_an_interrupted_run_ends_soon_and_says_how_to_go_on(tmp_path: Path, own_
             break
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
-    assert "interrupted; " in (said := (tmp_path / "stderr.txt").read_text()) or "Aborted" in said
-    deadline = time.monotonic() + 10
-    while (left := left_running(own_cache)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
+    said = (tmp_path / "stderr.txt").read_text()
+    assert "interrupted" in said and "Go on with: assay run suite.yaml" in said and "Traceback" not in said
+    assert not left_running(own_cache)
