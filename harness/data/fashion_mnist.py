@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from harness.cache import cache_root
 from harness.data import Batch, DataSpec, Split, stratified_split
 from harness.errors import UserError
 
@@ -74,7 +75,7 @@ class FashionMnist:
 
 def source_folder() -> Path:
     """The first folder that holds all four files: Debian's package, $ASSAY_DATA, the cache, else the cache after a download."""
-    cache = Path(os.environ.get("ASSAY_CACHE") or "~/.cache/assay").expanduser() / "data" / "fashion-mnist"
+    cache = cache_root() / "data" / "fashion-mnist"
     given = os.environ.get("ASSAY_DATA")
     folders = [DEBIAN, *([Path(given) / "fashion-mnist"] if given else []), cache]
     for folder in folders:
