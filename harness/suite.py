@@ -78,7 +78,7 @@ class TableSpec:
     caption: str = ""
     rows: tuple[str, ...] = ("model", "method")
     columns: str = "backend"
-    metrics: tuple[str, ...] = ("latency", "speedup", "top1", "artifact_size")
+    metrics: tuple[str, ...] = ("latency", "speedup", "quality", "artifact_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Suite:
 
 AXES = ("model", "method", "backend", "target", "threads", "batch")
 METRICS = (
-    "latency", "speedup", "claimed_speedup", "top1", "top1_change", "artifact_size", "claimed_size_ratio", "peak_memory", "model_memory", "energy",
+    "latency", "speedup", "claimed_speedup", "quality", "quality_change", "artifact_size", "claimed_size_ratio", "peak_memory", "model_memory", "energy",
     "macs", "nonzero_macs", "params", "nonzero_params", "weight_bits", "weight_bytes",
 )  # fmt: skip
 """What a paper table may print: measurements, claims, and the speed-up over the baseline."""

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from reports.findings import ALPHA, Findings, can_be_paired, corrected, is_significant, timed_values
+import numpy as np
+
+from reports.findings import ALPHA, Findings, can_be_paired, corrected, is_significant, quality_metric, timed_values
 from reports.metrics import METRICS
 from results import stats
+from results.quality import QUALITIES
 from results.record import Record
 
-_JUDGED_BY = {"speedup": "latency", "top1_change": "top1"}
+_JUDGED_BY = {"speedup": "latency", "quality_change": "quality"}
 """A ratio or change orders the cells of one baseline as its own samples do."""
 
 
@@ -67,12 +70,13 @@ def _leader(findings: Findings, records: Sequence[Record], metric: str) -> tuple
 
 
 def _test(first: Record, second: Record, metric: str) -> _Lead | None:
-    a, b = first.measurement(metric), second.measurement(metric)
+    name, other = (quality_metric(r) if metric == "quality" else metric for r in (first, second))
+    a, b = first.measurement(name), second.measurement(other)
     if a is None or b is None or a.samples is None or b.samples is None:
         return None
-    if metric == "top1":
-        same = len(a.samples) == len(b.samples)
-        return _Lead(stats.mcnemar(a.samples.value, b.samples.value), None) if same else None
+    if name in QUALITIES:
+        same = name == other and np.array_equal(a.samples.label, b.samples.label)
+        return _Lead(QUALITIES[name].p_value(a.samples, b.samples), None) if same else None
     if {*timed_values(a.samples).tolist()} == {*timed_values(b.samples).tolist()}:
         return None
     ratio = stats.ratio(b.samples, a.samples, can_be_paired(second, first, metric))

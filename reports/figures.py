@@ -59,9 +59,9 @@ class Point(NamedTuple):
     latency_s: float
     latency_low_s: float | None
     latency_high_s: float | None
-    top1: float | None
-    top1_low: float | None
-    top1_high: float | None
+    quality: float | None
+    quality_low: float | None
+    quality_high: float | None
     claimed: float | None
     speedup: float | None
     speedup_low: float | None
@@ -88,7 +88,7 @@ def points(findings: Findings, places: Iterable[Place]) -> list[Point]:
         record = findings.matrix.records[where]
         if record.status != "ok" or findings.quantity(record, "latency").value is None:
             continue
-        latency, top1 = findings.quantity(record, "latency"), findings.quantity(record, "top1")
+        latency, quality = findings.quantity(record, "latency"), findings.quantity(record, "quality")
         speedup, claimed = findings.quantity(record, "speedup"), findings.quantity(record, "claimed_speedup")
         assert latency.value is not None
         found.append(
@@ -97,7 +97,7 @@ def points(findings: Findings, places: Iterable[Place]) -> list[Point]:
                 where.method,
                 where.backend,
                 *(latency.value, latency.low, latency.high),
-                *(top1.value, top1.low, top1.high),
+                *(quality.value, quality.low, quality.high),
                 claimed.value,
                 *(speedup.value, speedup.low, speedup.high),
                 significant=bool(speedup.significant),
@@ -110,7 +110,7 @@ def points(findings: Findings, places: Iterable[Place]) -> list[Point]:
 
 def pareto(name: str, title: str, rows: Sequence[Point]) -> Figure:
     """Accuracy against latency with both intervals; a line joins the cells that nothing beats in both."""
-    rows = [row for row in rows if row.top1 is not None]
+    rows = [row for row in rows if row.quality is not None]
     if not rows:
         return Figure(name, title, None, "No cell has both an accuracy and a latency, so there is no trade-off to draw.")
     scale = scale_for("s", "latency", [row.latency_s for row in rows])
@@ -118,7 +118,7 @@ def pareto(name: str, title: str, rows: Sequence[Point]) -> Figure:
         {
             **_names(row),
             **_scaled("x", scale, row.latency_s, row.latency_low_s, row.latency_high_s),
-            **_scaled("y", Scale("%", 0.01), row.top1 or 0.0, row.top1_low, row.top1_high),
+            **_scaled("y", Scale("%", 0.01), row.quality or 0.0, row.quality_low, row.quality_high),
         }
         for row in rows
     ]

@@ -6,7 +6,7 @@ Every statistic comes from `results.stats`; nothing is rounded here.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.matrix import Matrix, Place, arrange, place_of
+from reports.metrics import title_of
 from results import stats
+from results.quality import QUALITIES
 from results.record import Measurement, Origin, Record, Run, Samples
 
 ALPHA = 0.05
@@ -70,7 +72,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Change:
-    """Top-1 of one cell less its baseline's, over the same examples."""
+    """Quality of one cell's answers less its baseline's, over the same examples."""
 
     difference: float
     examples: int
@@ -100,6 +102,15 @@ class Findings:
         place = place_of(record.axes)
         return self.matrix.baseline(place) == place
 
+    def title(self, metric: str, records: Iterable[Record]) -> str:
+        """How a column over these cells is headed: `quality` by the networks' own metric, where they have one in common."""
+        if metric not in ("quality", "quality_change"):
+            return title_of(metric)
+        names = {quality_metric(record) for record in records if record.id in self.quantities}
+        if len(names) != 1:
+            return title_of(metric)
+        return title_of(names.pop()) + (" change" if metric == "quality_change" else "")
+
     def quantity(self, record: Record, metric: str) -> Quantity:
         """Any metric of an ok cell; an unknown one is missing with its reason."""
         found = self.quantities[record.id].get(metric)
@@ -118,12 +129,18 @@ def examine(run: Run, records: Sequence[Record]) -> Findings:
             **_claims(record),
             **_claimed_ratios(matrix, place, record),
             "speedup": _speedup(matrix, place, record, measured, comparisons, why_no_ratio),
-            "top1_change": _top1_change(matrix, place, record, changes, why_no_change),
+            "quality_change": _quality_change(matrix, place, record, changes, why_no_change),
             **measured[record.id],
+            **_quality(record, measured[record.id]),
         }
         for place, record in placed.items()
     }
     return Findings(matrix, quantities, comparisons, changes, {r.id: r.sha256() for r in matrix.records.values()})
+
+
+def quality_metric(record: Record) -> str:
+    """The metric that the record's network is judged by; `quality` where it was not judged at all."""
+    return next((m.metric for m in record.measurements if m.metric in QUALITIES), "quality")
 
 
 def timed_values(samples: Samples) -> npt.NDArray[np.float64]:
@@ -164,12 +181,18 @@ def _measured(measurement: Measurement) -> Quantity:
     noise = (*measurement.flags, *(stats.unstable(samples) if unit == "s" else ()))
     if noise:
         remarks += (f"unstable: {'; '.join(dict.fromkeys(noise))}",)
-    is_share = unit == "1" and len(values) > 1 and bool(np.isin(values, (0.0, 1.0)).all())
-    if not is_share and float(values.min()) == float(values.max()):
+    if measurement.metric not in QUALITIES and float(values.min()) == float(values.max()):
         return Quantity(unit, float(values[0]), origin=measurement.origin, remarks=remarks)
-    interval = stats.proportion_interval(values) if is_share else stats.median_interval(samples)
+    interval = stats.summary(measurement)
+    assert interval is not None
     ends = interval.estimate, interval.low, interval.high
     return Quantity(unit, *ends, origin=measurement.origin, remarks=remarks, interval_method=interval.method)
+
+
+def _quality(record: Record, measured: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    """The network's own metric under the name that all have in common."""
+    metric = quality_metric(record)
+    return {"quality": measured[metric]} if metric in measured else {}
 
 
 def _compare(matrix: Matrix, placed: Mapping[Place, Record], measured: Measured) -> tuple[dict[str, Comparison], dict[str, str]]:
@@ -194,16 +217,20 @@ def _changes(matrix: Matrix, placed: Mapping[Place, Record], measured: Measured)
     differences: dict[str, tuple[float, int, float]] = {}
     reasons: dict[str, str] = {}
     for place, record in placed.items():
-        against = _baseline(matrix, place, record, "top1", measured)
+        metric = quality_metric(record)
+        against = _baseline(matrix, place, record, metric, measured)
         if isinstance(against, str):
             reasons[record.id] = against
         elif against is not record:
-            before, after = _samples(against, "top1").value, _samples(record, "top1").value
-            if len(before) != len(after):
-                reasons[record.id] = f"the baseline was judged on {len(before)} examples, this cell on {len(after)}"
+            before, after = _samples(against, metric), _samples(record, metric)
+            if not np.array_equal(before.label, after.label):
+                reasons[record.id] = (
+                    f"the baseline was judged on {len(before)} examples, this cell on {len(after)}, and they are not the same"
+                )
                 continue
-            change = float(after.mean()) - float(before.mean())
-            differences[record.id] = change, len(after), stats.mcnemar(before, after)
+            quality = QUALITIES[metric]
+            change = quality.estimate(after) - quality.estimate(before)
+            differences[record.id] = change, len(after), quality.p_value(before, after)
     q = corrected({key: p for key, (_, _, p) in differences.items()})
     return {key: Change(change, n, q[key]) for key, (change, n, _) in differences.items()}, reasons
 
@@ -278,7 +305,7 @@ def _speedup(
     return Quantity("x", ratio.estimate, ratio.low, ratio.high, None, latency.origin, remarks, found.significant)
 
 
-def _top1_change(
+def _quality_change(
     matrix: Matrix, place: Place, record: Record, changes: Mapping[str, Change], reasons: Mapping[str, str]
 ) -> Quantity:
     if record.id in reasons:

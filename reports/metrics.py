@@ -23,8 +23,14 @@ METRICS: Mapping[str, Metric] = {
         "claimed MAC ratio", meaning="the baseline's non-zero multiply-accumulates over this network's: what the method promises"
     ),
     "claimed_size_ratio": Metric("claimed bytes ratio", meaning="the same for the bytes of the weights"),
-    "top1": Metric("top-1", "high", meaning="share of test examples answered rightly by the very artifact that was timed"),
-    "top1_change": Metric("top-1 change", "high", meaning="against the baseline over the same examples, in percentage points"),
+    "quality": Metric("quality", "high", meaning="of the answers of the very artifact that was timed, by the network's own metric"),
+    "quality_change": Metric(
+        "quality change", "high", meaning="against the baseline over the same examples, in percentage points"
+    ),
+    "top1": Metric("top-1", "high", meaning="share of test examples whose largest output is the label"),
+    "top5": Metric("top-5", "high", meaning="share of test examples whose label is among the five largest outputs"),
+    "auc": Metric("AUC", "high", meaning="area under the ROC curve: how often a positive example scores above a negative one"),
+    "f1": Metric("F1", "high", meaning="harmonic mean of precision and recall, averaged over classes"),
     "peak_memory": Metric("peak memory", "low"),
     "model_memory": Metric("model memory", "low"),
     "artifact_size": Metric("artifact size", "low", exact=True, meaning="bytes of the files that were pushed to the device"),

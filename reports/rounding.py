@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from reports.findings import Quantity
+from results.quality import QUALITIES
 
 _SMALL = ("s", "J", "W", "A", "V", "Hz")
 """Units that are printed down to nano."""
@@ -39,7 +40,7 @@ def scale_for(unit: str, metric: str, values: Iterable[float]) -> Scale:
     if unit == "x":
         return Scale("×", 1.0)
     if unit == "1":
-        return Scale("%", 0.01) if metric == "top1" else Scale("", 1.0)
+        return Scale("%", 0.01) if metric == "quality" or metric in QUALITIES else Scale("", 1.0)
     if unit not in ("B", "count", *_SMALL):
         return Scale(unit, 1.0)
     prefixes, base = (("n", "µ", "m", "", "k", "M"), 1e-9) if unit in _SMALL else (("", "k", "M", "G", "T"), 1.0)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from reports.findings import Comparison, Findings
+from reports.findings import Comparison, Findings, quality_metric
 from reports.matrix import Place, place_of
+from reports.metrics import title_of
 from reports.rounding import Scale, alone, printed
 from results.record import Record
 
@@ -131,15 +132,15 @@ def _speed(found: Comparison, baseline: Sequence[Part]) -> Iterator[Part]:
 
 
 def _accuracy(findings: Findings, record: Record) -> Iterator[Part]:
-    change = findings.quantity(record, "top1_change")
+    change, name = findings.quantity(record, "quality_change"), title_of(quality_metric(record))
     if change.value is None:
         return
     if change.significant:
-        yield Part(f", at {alone('top1_change', change)} of top-1")
+        yield Part(f", at {alone('quality_change', change)} of {name}")
     elif change.value == 0:
-        yield Part(", top-1 unchanged")
+        yield Part(f", {name} unchanged")
     else:
-        yield Part(f", top-1 not distinguishable ({alone('top1_change', change)})")
+        yield Part(f", {name} not distinguishable ({alone('quality_change', change)})")
 
 
 def _rest(findings: Findings, records: Sequence[Record]) -> Iterator[Part]:
@@ -165,7 +166,7 @@ def _fate(findings: Findings, record: Record) -> str:
 
 
 def _loses_accuracy(findings: Findings, record: Record) -> bool:
-    change = findings.quantity(record, "top1_change")
+    change = findings.quantity(record, "quality_change")
     return change.value is not None and bool(change.significant) and change.value < 0
 
 

@@ -18,8 +18,8 @@ BY_METHOD_METRICS = (
     "latency",
     "speedup",
     "claimed_speedup",
-    "top1",
-    "top1_change",
+    "quality",
+    "quality_change",
     "artifact_size",
     "claimed_size_ratio",
     "peak_memory",
@@ -189,7 +189,9 @@ def _columns(
         found = [findings.quantity(r, metric) for cells in grid.values() for r in cells.values() if r.status == "ok"]
         unit = next((q.unit for q in found if q.unit), "")
         scales[metric] = scale_for(unit, metric, [q.value for q in found if q.value is not None]) if unit else Scale("", 1.0)
-    columns = tuple(Column(group, metric, title_of(metric), scales[metric].unit) for group in groups for metric in metrics)
+    shown = [record for cells in grid.values() for record in cells.values()]
+    titles = {metric: findings.title(metric, shown) for metric in metrics}
+    columns = tuple(Column(group, metric, titles[metric], scales[metric].unit) for group in groups for metric in metrics)
     return columns, scales
 
 

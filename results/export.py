@@ -79,7 +79,14 @@ def _write_parquet(records: Iterable[Record], file: IO[bytes]) -> None:
 
     text = {name: pa.string() for name in (*RECORD_FIELDS, *AXES, *STATUS_FIELDS, *METRIC_FIELDS)}
     integers = dict.fromkeys(_INTEGERS, pa.int32())
-    columns = {"value": pa.float64(), "launch": pa.uint16(), "timed": pa.bool_(), "loops": pa.uint32(), "start_s": pa.float64()}
+    columns = {
+        "value": pa.float64(),
+        "launch": pa.uint16(),
+        "timed": pa.bool_(),
+        "loops": pa.uint32(),
+        "start_s": pa.float64(),
+        "label": pa.int32(),
+    }
     schema = pa.schema([*(text | integers).items(), *columns.items()])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for group in _groups(_batch(record, m, schema) for record in records for m in record.measurements or (None,)):

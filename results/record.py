@@ -29,6 +29,7 @@ COLUMNS: Mapping[str, np.dtype[Any]] = {
     "timed": np.dtype(np.bool_),
     "loops": np.dtype(np.uint32),
     "start_s": np.dtype(np.float64),
+    "label": np.dtype(np.int32),
 }
 """Type of each column of Samples, in its order. Exact, so that what is stored, hashed and read back are the same bits."""
 
@@ -47,8 +48,12 @@ class Samples:
     """[n] how many inner repetitions one sample averages."""
     start_s: npt.NDArray[np.float64]
     """[n] seconds from the launch's first sample, on the measurement's clock; NaN where no clock applies."""
+    label: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """[n] what the example really is, where a sample is an answer to one; -1 elsewhere, which is what none at all stands for."""
 
     def __post_init__(self) -> None:
+        if not len(self.label):
+            object.__setattr__(self, "label", np.full(len(self.value), -1, np.int32))
         columns: dict[str, npt.NDArray[Any]] = {column.name: getattr(self, column.name) for column in dataclasses.fields(self)}
         for name, values in columns.items():
             if values.ndim != 1 or values.dtype != COLUMNS[name]:
@@ -69,7 +74,7 @@ class Samples:
         )
 
     @staticmethod
-    def of(values: npt.ArrayLike, launch: int = 0) -> Samples:
+    def of(values: npt.ArrayLike, launch: int = 0, labels: npt.ArrayLike = -1) -> Samples:
         """Timed samples without a clock: one value (a size) or one value an example (top-1 hits)."""
         value = np.atleast_1d(np.asarray(values, dtype=np.float64))
         n = len(value)
@@ -79,6 +84,7 @@ class Samples:
             np.ones(n, np.bool_),
             np.ones(n, np.uint32),
             np.full(n, np.nan),
+            np.array(np.broadcast_to(np.asarray(labels, np.int32), n)),
         )
 
 

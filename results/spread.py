@@ -17,6 +17,17 @@ BOOTSTRAP_FROM = 20
 RESAMPLES = 9999
 
 
+class Interval(NamedTuple):
+    """An estimate and, where it can be had, the interval that holds the truth in `level` of all experiments."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    level: float
+    method: str
+    """How both were computed, or why there is no interval; in words that a table may print."""
+
+
 class Spread(NamedTuple):
     """What (estimate - truth) / error is in `level` of all experiments: between `low` and `high`."""
 

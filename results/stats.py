@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, ndtri
 
+from results.quality import QUALITIES
 from results.record import Measurement, Samples
-from results.spread import independent_difference, paired_difference, spread_of_mean
+from results.spread import Interval, independent_difference, paired_difference, spread_of_mean
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,17 +45,6 @@ MODIFIED_Z = 14.826
 MIN_SAMPLE_S = 1e-3
 _FEW = 5
 """With fewer samples quartiles and deviations mean nothing."""
-
-
-class Interval(NamedTuple):
-    """An estimate and, where it can be had, the interval that holds the truth in `level` of all experiments."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-    level: float
-    method: str
-    """How both were computed, or why there is no interval; in words that a table may print."""
 
 
 class Ratio(NamedTuple):
@@ -120,38 +109,13 @@ def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.
     return Ratio(_exp(mean), low, high, p_value, paired, f"{how}, {around.name}")
 
 
-def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Share of ones among n examples, with Wilson's score interval (1927; Brown, Cai & DasGupta 2001 on why)."""
-    values = _hits(hits)
-    n, share = len(values), float(values.mean())
-    z = float(ndtri((1 + level) / 2))
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
-    return Interval(share, low, high, level, f"share of {n} examples, Wilson's score interval")
-
-
 def summary(measurement: Measurement) -> Interval | None:
-    """The measurement's estimate and interval; None where it has no timed sample. Many 0s and 1s are hits, of which the share is wanted."""
+    """The measurement's estimate and interval by its metric's own rule; None where it has no timed sample."""
     samples = measurement.samples
     if samples is None or not samples.timed.any():
         return None
-    values = samples.value[samples.timed]
-    if measurement.unit == "1" and len(values) > 1 and np.isin(values, (0.0, 1.0)).all():
-        return proportion_interval(values)
-    return median_interval(samples)
-
-
-def mcnemar(a_hits: npt.ArrayLike, b_hits: npt.ArrayLike) -> float:
-    """Exact two-sided p that two networks, judged on the same examples in the same order, are right equally often (McNemar 1947).
-
-    Only examples that one gets right and the other wrong tell them apart; under the hypothesis they fall either way like a coin.
-    """
-    a, b = _hits(a_hits), _hits(b_hits)
-    if len(a) != len(b):
-        raise ValueError(f"paired hits of {len(a)} and {len(b)} examples")
-    only_a, only_b = int(np.sum(a > b)), int(np.sum(b > a))
-    return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    quality = QUALITIES.get(measurement.metric)
+    return median_interval(samples) if quality is None else quality.interval(samples, 0.95)
 
 
 def false_discovery(p_values: Sequence[float]) -> list[float]:
@@ -208,13 +172,6 @@ def unstable(samples: Samples) -> tuple[str, ...]:
 
 def _exp(x: float) -> float:
     return math.exp(x) if x < 709 else math.inf
-
-
-def _hits(hits: npt.ArrayLike) -> Floats:
-    values = np.asarray(hits, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isin(values, (0.0, 1.0)).all():
-        raise ValueError("hits are one 0 or 1 an example, at least one")
-    return values
 
 
 def _modified_z(values: Floats) -> Floats:

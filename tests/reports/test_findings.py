@@ -124,19 +124,21 @@ def test_one_launch_leaves_a_ratio_that_is_never_significant(make_record: MakeRe
     assert findings.quantity(fast, "speedup").significant is False
 
 
-def test_top1_change_is_paired_and_needs_the_same_examples(make_record: MakeRecord, make_run: MakeRun) -> None:
+def test_quality_change_is_paired_and_needs_the_same_examples(make_record: MakeRecord, make_run: MakeRun) -> None:
     base = make_record(hits=[1.0] * 90 + [0.0] * 10)
     worse = make_record("worse", hits=[1.0] * 60 + [0.0] * 40)
     nearly = make_record("nearly", hits=[1.0] * 89 + [0.0] * 11)
     short = make_record("short", hits=[1.0] * 50)
     records = [base, worse, nearly, short]
     findings = examine(make_run(records), records)
-    assert findings.quantity(worse, "top1_change").value == pytest.approx(-0.3)
-    assert findings.quantity(worse, "top1_change").significant is True
-    assert findings.quantity(nearly, "top1_change").value == pytest.approx(-0.01)
-    assert findings.quantity(nearly, "top1_change").significant is False
-    assert findings.quantity(short, "top1_change").missing == "the baseline was judged on 100 examples, this cell on 50"
-    assert findings.quantity(base, "top1_change").value == 0.0
+    assert findings.quantity(worse, "quality_change").value == pytest.approx(-0.3)
+    assert findings.quantity(worse, "quality_change").significant is True
+    assert findings.quantity(nearly, "quality_change").value == pytest.approx(-0.01)
+    assert findings.quantity(nearly, "quality_change").significant is False
+    assert findings.quantity(short, "quality_change").missing == (
+        "the baseline was judged on 100 examples, this cell on 50, and they are not the same"
+    )
+    assert findings.quantity(base, "quality_change").value == 0.0
 
 
 def test_claimed_ratios_stand_on_the_claims_alone(make_record: MakeRecord, make_run: MakeRun) -> None:

@@ -97,6 +97,6 @@ def test_changes_carry_their_sign() -> None:
 
 def test_a_quantity_alone_has_its_unit_beside_it() -> None:
     assert alone("latency", Quantity("s", 0.785e-3, 0.778e-3, 0.792e-3)) == "785.0 µs [778.0, 792.0]"
-    assert alone("top1_change", Quantity("points", 0.012)) == "+1.2 points"
+    assert alone("quality_change", Quantity("points", 0.012)) == "+1.2 points"
     assert alone("top1", Quantity("1", 0.5)) == "50%"
     assert alone("energy", Quantity("J", missing="no meter")) == ""

@@ -33,6 +33,7 @@ def test_layout_is_little_endian_columns_one_after_the_other() -> None:
         np.array([True, False]),
         np.array([3, 4], np.uint32),
         np.array([0.5, 0.25]),
+        np.array([-1, 7], np.int32),
     )
     content = (
         bytes.fromhex("000000000000f03f 00000000000000c0")
@@ -40,6 +41,7 @@ def test_layout_is_little_endian_columns_one_after_the_other() -> None:
         + bytes.fromhex("01 00")
         + bytes.fromhex("03000000 04000000")
         + bytes.fromhex("000000000000e03f 000000000000d03f")
+        + bytes.fromhex("ffffffff 07000000")
     )
     assert zlib.decompress(pack(samples)) == content
     assert unpack(zlib.compress(content), 2) == samples

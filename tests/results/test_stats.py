@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from results import stats
 from results.record import Measurement, Samples
+from results.spread import Interval
 
 
 def samples(*launches: list[float], warmup: int = 0, loops: int = 1000) -> Samples:
@@ -104,30 +105,6 @@ def test_wild_times_do_not_overflow() -> None:
     assert found.high == math.inf and found.low == 0.0
 
 
-def test_wilson_is_brown_cai_dasguptas_example() -> None:
-    interval = stats.proportion_interval([1] * 8 + [0] * 2)
-    assert interval.estimate == 0.8
-    assert (interval.low, interval.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
-    everything, nothing = stats.proportion_interval(np.ones(20)), stats.proportion_interval(np.zeros(20))
-    assert (everything.low, everything.high) == pytest.approx((0.838875, 1.0), abs=1e-6)
-    assert nothing.low == 0.0 and nothing.high == pytest.approx(1 - 0.838875, abs=1e-6)
-
-
-@pytest.mark.parametrize("hits", [[], [0.5], [[1.0]], [2.0, 0.0]])
-def test_what_is_no_hit_is_refused(hits: list[float]) -> None:
-    with pytest.raises(ValueError, match="hits"):
-        stats.proportion_interval(hits)
-
-
-def test_mcnemar_counts_only_where_the_two_differ() -> None:
-    a, b = [1] * 50 + [1] * 6 + [0] * 1, [1] * 50 + [0] * 6 + [1] * 1
-    assert stats.mcnemar(a, b) == pytest.approx(2 * (1 + 7) / 2**7)  # 1 or none of 7 coins
-    assert stats.mcnemar(a, b) == stats.mcnemar(b, a)
-    assert stats.mcnemar(a, a) == 1.0
-    with pytest.raises(ValueError, match="57 and 56"):
-        stats.mcnemar(a, b[1:])
-
-
 def test_false_discovery_is_benjamini_hochbergs_own_example() -> None:
     """The 15 p-values of their 1995 paper, sec. 4.1: four are taken at 0.05."""
     p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
@@ -165,10 +142,11 @@ def test_percentile_pools_timed_samples_and_wants_enough_of_them() -> None:
 
 
 def test_summary_takes_the_interval_that_fits() -> None:
-    def of(unit: str, found: Samples | None) -> stats.Interval | None:
-        return stats.summary(Measurement("m", unit, "measured", "by hand", found, None if found else "no sensor"))
+    def of(unit: str, found: Samples | None, metric: str = "m") -> Interval | None:
+        return stats.summary(Measurement(metric, unit, "measured", "by hand", found, None if found else "no sensor"))
 
-    share, size, time = of("1", Samples.of([1.0, 0.0, 1.0])), of("B", Samples.of(4096.0)), of("s", samples([1.0], [2.0]))
+    share = of("1", Samples.of([1.0, 0.0, 1.0]), "top1")
+    size, time = of("B", Samples.of(4096.0)), of("s", samples([1.0], [2.0]))
     assert share is not None and "Wilson" in share.method and share.estimate == pytest.approx(2 / 3)
     assert size is not None and size.estimate == 4096 and size.low is None
     assert time is not None and time.estimate == pytest.approx(math.sqrt(2))
