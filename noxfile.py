@@ -16,12 +16,18 @@ nox.options.sessions = ["smoke", "tests"]
 ENVIRONMENT = Path(".nox/assay")
 """One virtual environment for every session: it holds PyTorch and two converters, gigabytes that nobody wants twice."""
 PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+"""Every runtime that can share the environment is in it, so that its tests are not skipped."""
 SYSTEM_PACKAGES = {
     "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
     "pdflatex": "texlive-latex-recommended",
+    "/usr/share/texlive/texmf-dist/tex/latex/siunitx": "texlive-science",
+    "pdftotext": "poppler-utils",
     "postgres": "postgresql",
     "c++": "g++",
+    "/usr/sbin/sshd": "openssh-server",
+    "busybox": "busybox-static",
 }
 """What tests need (a program, or a folder), and Debian's package of it."""
 
@@ -91,7 +97,7 @@ def install(session: nox.Session, *groups: str) -> Path:
     (torch,) = [d for d in PROJECT["project"]["dependencies"] if d.startswith("torch==")]
     pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     session.run(*pip, torch)
-    session.run(*pip, "--editable", ".[postgresql]", *nox.project.dependency_groups(PROJECT, *groups))
+    session.run(*pip, "--editable", f".[{EXTRAS}]", *nox.project.dependency_groups(PROJECT, *groups))
     session.env["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     return python.parent
 

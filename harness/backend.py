@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from harness import environment, plugins
+from harness.plugins import Choice
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -47,6 +50,13 @@ class Network(Protocol):
         """What really runs: runtime version, delegate or provider in use, share of operators it took, threads."""
 
 
+class Profiled(Network, Protocol):
+    """A network whose runtime can say where the time goes, when it was opened with the option `profile`."""
+
+    def operators(self, runs: int) -> Sequence[Mapping[str, Any]]:
+        """`name`, `op` and `time_s` (typical of the last `runs` inferences) of each operator, in the order they run."""
+
+
 class Load(Protocol):
     def __call__(self, folder: str, file: str, options: Mapping[str, Any]) -> Network:
         """Open an artifact on the device. `options`: `threads`, and the backend's own parameters by name."""
@@ -60,6 +70,12 @@ class Backend(Protocol):
     reads: ClassVar[tuple[str, ...]]
     """Suffixes of model files that `bench` may hand it as they are."""
 
+    # And, where it needs them:
+    #   builds_with: ClassVar[tuple[str, ...]]   distributions that `build` needs on this machine
+    #   environment: ClassVar[tuple[str, ...]]   what pip installs into an environment of its own, where Assay's cannot hold it
+    #   max_threads: ClassVar[int]               the most threads it runs on
+    #   profiles: ClassVar[bool]                 whether what `load` returns is Profiled
+
     def supports(self, workload: Workload, numeric: Numeric, target: Target) -> str | None:
         """Why this cell cannot be, or None. Static: asked while planning, nothing is loaded."""
 
@@ -68,3 +84,13 @@ class Backend(Protocol):
 
     def build(self, exported: Exported, target: Target, folder: Path) -> Artifact:
         """Write the artifact's files into `folder` and return them hashed; Unsupported, naming the node, if it turns out it cannot."""
+
+
+def refusal(choice: Choice, workload: Workload, numeric: Numeric, target: Target, threads: int) -> str | None:
+    """Why a backend as it is installed here cannot do something, or None; for a missing runtime, how to get it."""
+    backend = plugins.instantiate("backends", choice)
+    most: int | None = getattr(backend, "max_threads", None)
+    if most is not None and threads > most:
+        return f"{choice.name} runs on {most} thread{'s' if most > 1 else ''}, not on {threads}"
+    reason: str | None = backend.supports(workload, numeric, target)
+    return reason or environment.missing(choice.name, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ import numpy.typing as npt
 
 from harness import measure, plugins
 from harness.artifact import Artifact
-from harness.check import Check, Rule
+from harness.backend import refusal
+from harness.check import Check
+from harness.compression import Numeric
+from harness.environment import interpreter
 from harness.errors import BuildError, Unsupported, UserError, WrongAnswer, nearest
 from harness.export import Exported, Signature, from_file, signature
 from harness.plugins import Choice
 from harness.suite import Sampling, Workload
 from results.record import Measurement, Origin, Status
 from results.stats import median_interval
-from targets.quiet import timing, working
+from targets.quiet import HERE, timing, working
 from targets.session import CommandFailed, Session, TargetError, Unreachable
 from targets.target import Target
 from targets.transports import connect
@@ -140,6 +143,7 @@ def bench(
     inputs: Path | None,
     sampling: Sampling,
     seed: int,
+    dims: Mapping[str, int] | None = None,
 ) -> BenchReport:
     """Measure `file` on every backend asked for; on all that read it when None is given. UserError before anything is measured."""
     choices = (
@@ -151,7 +155,7 @@ def bench(
         raise UserError(
             f"{file}: no backend reads {file.suffix or 'a file without a suffix'} files; export it as .onnx or .tflite"
         )
-    exported = from_file(file)
+    exported = from_file(file, dims)
     sets = read_sets(inputs, signature(exported)) if inputs else random_sets(signature(exported), sampling.check_inputs, seed)
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as scratch:
         with working("localhost"):
@@ -159,6 +163,17 @@ def bench(
         question = _Question(exported, numeric, sets, reference, threads, sampling, Path(scratch))
         results = _results(question, [_Open(choice, target) for choice in choices], target, seed)
     return BenchReport(file, tuple(results[choice.label] for choice in choices))
+
+
+def parse_dims(texts: Sequence[str]) -> dict[str, int]:
+    """`height=640` texts as sizes by name; UserError for anything that is not a size."""
+    dims = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal() or int(size) < 1:
+            raise UserError(f"--dim {text}: expected NAME=SIZE with a size of at least 1")
+        dims[name] = int(size)
+    return dims
 
 
 def readers(file: Path) -> tuple[str, ...]:
@@ -202,7 +217,8 @@ def read_sets(path: Path, wanted: Signature) -> list[list[Array]]:
     for spec, array in zip(wanted.inputs, given, strict=True):
         if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
             raise UserError(
-                f"{path}: input `{spec.name}` is {spec.dtype}{list(spec.shape)}, not {array.dtype}{list(array.shape)}"
+                f"{path}: input `{spec.name}` is {spec.dtype}{list(spec.shape)}, not {array.dtype}{list(array.shape)}; "
+                "a symbolic dimension counts as 1 unless --dim gives it a size"
             )
     return [given]
 
@@ -210,7 +226,7 @@ def read_sets(path: Path, wanted: Signature) -> list[list[Array]]:
 @dataclass(frozen=True)
 class _Question:
     exported: Exported
-    numeric: Rule
+    numeric: Numeric
     sets: list[list[Array]]
     reference: tuple[measure.Answer, ...]
     threads: int
@@ -218,7 +234,7 @@ class _Question:
     scratch: Path
 
 
-def _reference(exported: Exported, sets: list[list[Array]], scratch: Path) -> tuple[Rule, tuple[measure.Answer, ...]]:
+def _reference(exported: Exported, sets: list[list[Array]], scratch: Path) -> tuple[Numeric, tuple[measure.Answer, ...]]:
     """What the file must answer, computed on this machine, and how closely."""
     names = (exported.path.name, *exported.facts.get("external_data", ()))
     artifact = Artifact.of(exported.path.parent.resolve(), names, {})
@@ -265,12 +281,14 @@ def _prepare(session: Session, question: _Question, cell: _Open) -> None:
             f"{name} does not read {exported.path.suffix} files; it reads {', '.join(backend.reads) or 'none as they are'}"
         )
     workload = Workload(Choice(exported.path.stem), "inputs")
-    if reason := backend.supports(workload, question.numeric, cell.target):
+    if reason := refusal(cell.choice, workload, question.numeric, cell.target, question.threads):
         raise Unsupported(reason)
     options = {"threads": question.threads} | {f.name: getattr(backend, f.name) for f in dataclasses.fields(backend)}
-    with working(cell.target.host):
+    with working(HERE):
         cell.artifact = backend.build(exported, cell.target, Path(tempfile.mkdtemp(dir=question.scratch)))
-        cell.deployed = measure.deploy(session, cell.artifact, plugins.path("backends", name), options, backend.requires)
+    with working(cell.target.host):
+        python = interpreter(name, cell.target)
+        cell.deployed = measure.deploy(session, cell.artifact, plugins.path("backends", name), options, backend.requires, python)
         answers = measure.answer_each(session, cell.deployed, question.sets, timeout_s=question.sampling.max_launch_s)
     expected = [output for answer in question.reference for output in answer.outputs]
     cell.check = measure.check([output for answer in answers for output in answer.outputs], expected, question.numeric)

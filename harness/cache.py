@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,14 +11,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from harness.errors import UserError
+from targets.cache import cache_root
 
-
-def cache_root() -> Path:
-    """`$ASSAY_CACHE`, or `assay` in the user's cache folder."""
-    named = os.environ.get("ASSAY_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assay"
+__all__ = ["appearing", "cache_root", "check_writable", "locked"]
 
 
 def check_writable(folder: Path, what: str, need_bytes: int) -> None:

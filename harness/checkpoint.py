@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from harness.errors import UserError
 
@@ -18,8 +18,19 @@ SLACK_BYTES = 16 << 20
 """What a file may hold beside the module's own tensors; a checkpoint far larger than its network is not one."""
 
 
-def load_weights(module: nn.Module, path: Path | str) -> None:
-    """Load a safetensors file, or a torch state dict (read with `weights_only=True`), in place; UserError names what does not fit."""
+@runtime_checkable
+class Translates(Protocol):
+    """A network that also takes a checkpoint published with another implementation's names."""
+
+    def translated(self, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The published tensors by the network's own names; its own as they are."""
+
+
+def load_weights(module: nn.Module, path: Path | str, *, without: str = "") -> None:
+    """Load a safetensors file, or a torch state dict (read with `weights_only=True`), in place; UserError names what does not fit.
+
+    The layer named `without` keeps its own weights, whatever the file holds for it.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the path of a .safetensors file or of a torch state dict")
@@ -30,6 +41,11 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
             f"{path}: {path.stat().st_size:,} bytes are too many for this network (at most {limit:,}); is it another's?"
         )
     state = _read(path)
+    state = module.translated(state) if isinstance(module, Translates) else state
+    # How many batches a batch-norm has seen decides nothing, and publishers leave it out.
+    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
+    kept = {name: tensor for name, tensor in expected.items() if without and name.startswith(f"{without}.")}
+    state = counters | dict(state) | kept
     problems = _differences(expected, state)
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")

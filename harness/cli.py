@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from results.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.plan import Cell
     from harness.suite import Suite
+    from results.record import Run
     from results.store import Store
     from targets.target import Target
 
@@ -33,6 +36,9 @@ app = typer.Typer(
     "  assay doctor                       what makes this machine noisy, and how to mend it",
 )
 
+targets_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Devices: add one to the inventory.")
+app.add_typer(targets_app, name="targets")
+
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -45,6 +51,12 @@ InventoryOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong, and where the report is.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Every step and every process launch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="CELL", help="Only this cell: its id or the beginning of it, as `assay plan` prints; repeat it."
+    ),
+]
 SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite file, or the name of a suite that ships with Assay.")
 ]
@@ -70,7 +82,13 @@ class ExportFormat(enum.StrEnum):
 
 
 @app.command()
-def plan(suite: SuiteArgument, store: StoreOption = None, inventory: InventoryOption = None, json_: JsonOption = False) -> None:
+def plan(
+    suite: SuiteArgument,
+    store: StoreOption = None,
+    only: OnlyOption = None,
+    inventory: InventoryOption = None,
+    json_: JsonOption = False,
+) -> None:
     """Show every cell, whether it would run and why not; run nothing.
 
     \b
@@ -80,8 +98,8 @@ def plan(suite: SuiteArgument, store: StoreOption = None, inventory: InventoryOp
     """
     from harness.show import plan_json, plan_text
 
-    resolved, cells = _planned(suite, _store_url(store), inventory, fresh=False)
-    print(json.dumps(plan_json(resolved, cells), indent=1) if json_ else plan_text(resolved, cells))
+    resolved, cells = _planned(suite, _store_url(store), inventory, only, fresh=False)
+    _say(json.dumps(plan_json(resolved, cells), indent=1) if json_ else plan_text(resolved, cells))
 
 
 @app.command()
@@ -89,6 +107,7 @@ def run(
     suite: SuiteArgument,
     store: StoreOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the report. [default: out/SUITE]")] = None,
+    only: OnlyOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure every cell again, also those the store can answer.")] = False,
     inventory: InventoryOption = None,
     quiet: QuietOption = False,
@@ -104,16 +123,19 @@ def run(
     """
     from harness.cache import cache_root, check_writable
     from harness.executor import Executor
+    from harness.gates import gates_text
     from harness.progress import Terminal
     from harness.run import Conductor
+    from harness.supply import fetch
     from results.record import GOOD_STATUSES
     from results.store import open_store
 
     url = _store_url(store)
-    resolved, cells = _planned(suite, url, inventory, fresh)
+    resolved, cells = _planned(suite, url, inventory, only, fresh)
     folder = out or Path("out") / resolved.name
     check_writable(folder, "report folder", 16 << 20)
     check_writable(cache_root(), "cache folder ($ASSAY_CACHE)", 256 << 20)
+    fetch(cells, lambda text: print(text, file=sys.stderr))
     with open_store(url) as opened:
         with (
             Terminal(resolved.sampling.launches, quiet=quiet, verbose=verbose) as terminal,
@@ -131,7 +153,7 @@ def run(
     counts = ", ".join(
         f"{sum(r.status == status for r in records)} {status}" for status in dict.fromkeys(r.status for r in records)
     )
-    print(f"{len(records)} cells: {counts}\nreport: {index}")
+    _say("\n".join(filter(None, (f"{len(records)} cells: {counts}", gates_text(resolved.gates, records), f"report: {index}"))))
     raise typer.Exit(1 if bad else 0)
 
 
@@ -149,6 +171,10 @@ def bench(
     inputs: Annotated[
         Path | None,
         typer.Option("--inputs", metavar="FILE.npz", help="One array an input, by name or in order. [default: seeded random]"),
+    ] = None,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option("--dim", metavar="NAME=SIZE", help="Size of a symbolic dimension; repeat it. [default: 1]"),
     ] = None,
     launches: Annotated[int, typer.Option("--launches", min=1, max=100, help="Process launches a backend.")] = 3,
     seconds: Annotated[float, typer.Option("--seconds", min=0.01, max=3600, help="Least seconds of timing a launch.")] = 1.0,
@@ -176,8 +202,9 @@ def bench(
         inputs=inputs,
         sampling=Sampling(launches=launches, min_s=seconds),
         seed=seed,
+        dims=benching.parse_dims(dim or []),
     )
-    print(json.dumps(report.to_json(), indent=1) if json_ else report.text())
+    _say(json.dumps(report.to_json(), indent=1) if json_ else report.text())
     raise typer.Exit(0 if report.is_good else 1)
 
 
@@ -205,7 +232,7 @@ def compress(
     check_writable(out.resolve().parent, "output folder", 1 << 20)
     check_writable(cache_root(), "cache folder ($ASSAY_CACHE)", 256 << 20)
     result = compress_to(model, method, parameter or [], out, seed)
-    print(json.dumps(result.to_json(), indent=1) if json_ else claims_text(result))
+    _say(json.dumps(result.to_json(), indent=1) if json_ else claims_text(result))
 
 
 @app.command()
@@ -215,7 +242,9 @@ def report(
     suite: Annotated[
         str | None, typer.Option("--suite", metavar="NAME", help="Its latest run. [default: the latest run of all]")
     ] = None,
-    run_id: Annotated[str | None, typer.Option("--run", metavar="ID", help="One run, by id.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="One run: an id, or SUITE~1 for the one before its latest.")
+    ] = None,
 ) -> None:
     """Render the report of a run from the store; needs no device.
 
@@ -228,7 +257,49 @@ def report(
 
     check_writable(out, "report folder", 16 << 20)
     with open_store(_store_url(store), must_exist=True) as opened:
-        print(f"report: {_render(opened, _chosen_run(opened, suite, run_id), out)}")
+        _say(f"report: {_render(opened, _chosen_run(opened, suite, run_id), out)}")
+
+
+@app.command()
+def compare(
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="A run: SUITE (its latest), SUITE~1 (the one before), ... or an id.")
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The run that is held against it, named alike.")],
+    store: StoreOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of a page. [default: no page]")] = None,
+    least: Annotated[float, typer.Option("--least", min=0, max=1000, help="Smallest change that is told, in percent.")] = 2.0,
+    json_: JsonOption = False,
+) -> None:
+    """Say what changed significantly from run A to run B, worst first; of what did not change, say how much that is.
+
+    Exit status: 0 nothing got worse, 1 something did, 2 your input is at fault.
+
+    \b
+    Example:
+      assay compare smoke~1 smoke
+      assay compare 5fb45339 smoke --least 5 --out out/changes
+    """
+    from harness.cache import check_writable
+    from harness.errors import UserError
+    from reports.compare import compare as compared
+    from reports.diff_page import write_diff
+    from reports.diff_text import diff_json, diff_text
+    from results.store import open_store
+
+    with open_store(_store_url(store), must_exist=True) as opened:
+        runs = [_named_run(opened, name) for name in (before, after)]
+        old, new = ([record for _, record in opened.run_records(run.id) if record is not None] for run in runs)
+    if runs[0].id == runs[1].id:
+        raise UserError(f"`{before}` and `{after}` are one run, {runs[0].id}: name two")
+    diff = compared(runs[0], runs[1], old, new, least / 100)
+    if out is not None:
+        check_writable(out, "page folder", 16 << 20)
+        index = write_diff(diff, old, new, out)
+    _say(json.dumps(diff_json(diff), indent=1) if json_ else diff_text(diff))
+    if out is not None:
+        print(f"page: {index}", file=sys.stderr)
+    raise typer.Exit(1 if diff.is_worse else 0)
 
 
 @app.command()
@@ -263,6 +334,7 @@ def list_(
     what: Annotated[Listing, typer.Argument(metavar="|".join(Listing.__members__))],
     store: StoreOption = None,
     inventory: InventoryOption = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Call every target, and say which answer.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """List what a suite may name, or what the store holds.
@@ -274,7 +346,10 @@ def list_(
     from harness import show
 
     if what is Listing.targets:
-        rows = show.target_rows(_targets(inventory))
+        from harness.devices import states
+
+        found = _targets(inventory)
+        rows = show.target_rows(found, states(found) if probe else None)
     elif what is Listing.runs:
         from results.store import open_store
 
@@ -282,7 +357,7 @@ def list_(
             rows = show.run_rows(opened)
     else:
         rows = show.rows(what.value)
-    print(json.dumps(rows, indent=1) if json_ else show.columns(rows))
+    _say(json.dumps(rows, indent=1) if json_ else show.columns(rows))
 
 
 @app.command()
@@ -299,7 +374,7 @@ def show(
         record = opened.record(id_)
         history = opened.history(record.cell_key, record.machine_key)
         intact = opened.verify(record.id)
-    print(json.dumps(record.to_json(), indent=1) if json_ else record_text(record, history, intact))
+    _say(json.dumps(record.to_json(), indent=1) if json_ else record_text(record, history, intact))
 
 
 @app.command()
@@ -313,8 +388,69 @@ def doctor(
     from harness.show import findings_text
 
     findings = examine(_target(target, inventory))
-    print(json.dumps([f.to_json() for f in findings], indent=1) if json_ else findings_text(target, findings))
+    _say(json.dumps([f.to_json() for f in findings], indent=1) if json_ else findings_text(target, findings))
     raise typer.Exit(1 if any(finding.level == "missing" for finding in findings) else 0)
+
+
+@targets_app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What suites will call it.")],
+    ssh: Annotated[str, typer.Option("--ssh", metavar="USER@HOST[:PORT]", help="Where it is; a name of ~/.ssh/config will do.")],
+    key_file: Annotated[str, typer.Option("--key-file", metavar="FILE", help="[default: the agent's and the usual keys]")] = "",
+    jump: Annotated[str, typer.Option("--jump", metavar="USER@HOST[:PORT]", help="The host it is reached through.")] = "",
+    python: Annotated[str, typer.Option("--python", metavar="PATH", help="Interpreter there. [default: python3]")] = "",
+    work_dir: Annotated[str, typer.Option("--work-dir", metavar="DIR", help="[default: in the cache folder there]")] = "",
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Repeat it.")] = None,
+    inventory: InventoryOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Look at a device and write its entry into the inventory, which may not exist yet.
+
+    \b
+    Example:
+      assay targets add shed --ssh pi@shed.local --inventory devices.yaml
+    """
+    import dataclasses
+
+    from harness.devices import add as add_device
+    from harness.errors import UserError
+    from harness.show import added_text
+    from targets.address import parse_address
+    from targets.inventory import inventory_path
+    from targets.target import Target
+
+    path = inventory_path(inventory)
+    if path is None:
+        raise UserError("which inventory? name a file by --inventory, or by $ASSAY_INVENTORY; it may not exist yet")
+    address = parse_address(ssh)
+    target = Target(
+        name, "ssh", address=address.host, port=address.port, user=address.user, key_file=key_file, jump=jump, python=python,
+        work_dir=work_dir, tags=tuple(tag or ()),
+    )  # fmt: skip
+    added = add_device(path, target)
+    _say(json.dumps(dataclasses.asdict(added), indent=1) if json_ else added_text(path, added))
+
+
+@app.command()
+def setup(
+    backend: Annotated[str, typer.Argument(metavar="BACKEND", help="One that `assay ls backends` says to set up.")],
+) -> None:
+    """Install a backend's runtime into an environment of its own, in the cache folder, where it cannot share Assay's.
+
+    You accept the runtime's own licence by it.
+
+    \b
+    Example:
+      assay setup tvm
+    """
+    from harness import environment, plugins
+    from harness.cache import cache_root, check_writable
+
+    plugins.load("backends", backend)
+    check_writable(cache_root(), "cache folder ($ASSAY_CACHE)", 1 << 30)
+    folder = environment.setup(backend)
+    found = ", ".join(f"{distribution} {version}" for distribution, version in environment.versions(backend).items())
+    _say(f"{backend}: {found}\nin {folder}; delete that folder to be rid of it")
 
 
 def main() -> None:
@@ -331,13 +467,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         # Of results, reports and targets, whose modules are imported only by the commands that need them.
-        if type(error).__name__ in ("StoreError", "InventoryError", "ReportError", "Unreachable", "CommandFailed"):
+        if type(error).__name__ in ("StoreError", "ReportError", "Unreachable", "CommandFailed"):
             _fail(str(error))
         raise
 
 
+def _say(text: str) -> None:
+    """To standard output. What a suite, a file or a device named cannot act on the terminal."""
+    print(printable(text, lines=True))
+
+
 def _fail(message: str, status: int = 2) -> NoReturn:
-    print(f"assay: {message}", file=sys.stderr)
+    print(printable(f"assay: {message}", lines=True), file=sys.stderr)
     sys.exit(status)
 
 
@@ -346,11 +487,13 @@ def _interrupted(suite: str, done: int, total: int) -> NoReturn:
     sys.exit(130)
 
 
-def _planned(reference: str, url: str, inventory: Path | None, fresh: bool) -> tuple[Suite, tuple[Cell, ...]]:
+def _planned(
+    reference: str, url: str, inventory: Path | None, only: Sequence[str] | None, fresh: bool
+) -> tuple[Suite, tuple[Cell, ...]]:
     """The suite's cells, with those that the store can answer marked; a store that does not exist yet answers none."""
     from harness.errors import UserError
     from harness.identity import identify
-    from harness.plan import Done, plan
+    from harness.plan import Done, plan, restricted
     from harness.suite import load_suite
     from results.store import exists, open_store
 
@@ -364,7 +507,7 @@ def _planned(reference: str, url: str, inventory: Path | None, fresh: bool) -> t
         with open_store(url) as store:
             return {key: Done(record_id, status) for key, (record_id, status) in store.finished_cells(hashes).items()}
 
-    cells = plan(suite, targets, identity, done)
+    cells = restricted(plan(suite, targets, identity, done), only or ())
     if all(cell.verdict == "excluded" for cell in cells):
         raise UserError(f"{suite.path}: `include` and `exclude` leave no cell of {len(cells)}; loosen a condition")
     return suite, cells
@@ -375,20 +518,41 @@ def _render(store: Store, run_id: str, out: Path) -> Path:
 
     finished = store.run(run_id)
     records = [record for _, record in store.run_records(run_id) if record is not None]
-    return write_report(finished, records, out)
+    return write_report(finished, records, out, store.past(run_id, "latency"))
 
 
 def _chosen_run(store: Store, suite: str | None, run_id: str | None) -> str:
     from harness.errors import UserError, nearest
 
     if run_id is not None:
-        return store.run(run_id).id
+        return _named_run(store, run_id).id
     runs = store.runs()
     if suite is not None:
         runs = [run for run in runs if run.suite == suite] or _no_run(suite, nearest(suite, {run.suite for run in runs}))
     if not runs:
         raise UserError("the store holds no run yet; start one with `assay run SUITE`")
     return max(runs, key=lambda run: run.started).id
+
+
+def _named_run(store: Store, name: str) -> Run:
+    """The latest run of a suite, the n-th before it (`smoke~2`), or the run whose id begins so."""
+    from harness.errors import UserError, nearest
+
+    runs = store.runs()
+    suites = {run.suite for run in runs}
+    suite, tilde, back = name.rpartition("~") if "~" in name and name not in suites else (name, "", "0")
+    if suite not in suites:
+        if tilde:
+            _no_run(suite, nearest(suite, suites))
+        return store.run(name)
+    if not (back.isascii() and back.isdigit()):
+        raise UserError(f"`{name}`: after `~` stands how many runs back, as in `{suite}~1`")
+    of_suite = [run for run in runs if run.suite == suite]
+    if int(back) >= len(of_suite):
+        raise UserError(
+            f"the store holds {len(of_suite)} {'run' if len(of_suite) == 1 else 'runs'} of suite `{suite}`: there is no `{name}`"
+        )
+    return of_suite[int(back)]
 
 
 def _no_run(suite: str, hint: str) -> NoReturn:

@@ -15,6 +15,7 @@ from harness.train import Recipe, derived_seed, evaluate, train
 if TYPE_CHECKING:
     from torch import nn
 
+    from harness.criterion import Criterion
     from harness.data import Data
 
 
@@ -26,6 +27,7 @@ class Context:
     data: Data
     recipe: Recipe
     """The model's own training recipe; fine-tuning derives from it."""
+    criterion: Criterion
     journal: Path
     """A folder that survives a kill: a method keeps its resumable state here."""
     on_progress: Callable[[str, float], None] = lambda _what, _share: None
@@ -48,6 +50,7 @@ class Context:
             self.data,
             recipe,
             seed=derived_seed(self.seed, "train", number),
+            criterion=self.criterion,
             journal=self.journal / f"training-{number}",
             on_progress=self.on_progress,
             after_step=after_step,
@@ -56,4 +59,4 @@ class Context:
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         """Metrics on the validation split, never on the test split."""
-        return evaluate(module, self.data.load("validation"))
+        return evaluate(module, self.data.load("validation"), self.criterion)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import plugins
+from harness import environment, plugins
 from harness.cache import cache_root
 from harness.steps import versions
 from targets.facts import machine_facts, state
@@ -45,7 +45,7 @@ def examine(target: Target) -> tuple[Finding, ...]:
     """Look at a device through its own session, and at this host where it builds for it."""
     with connect(target) as session:
         facts, now = machine_facts(session), state(session)
-        return (*_machine(facts), *_noise(session, facts, now), *_python(session, target), *_host())
+        return (*_machine(facts), *_fits(target, facts, now), *_noise(session, facts, now), *_python(session, target), *_host())
 
 
 def _machine(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -55,6 +55,23 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[Finding]:
             "noise",
             f"a virtual machine ({_value(facts, 'virtualization')}): neighbours share its cores",
             "compare only within one interleaved run",
+        )
+
+
+def _fits(target: Target, facts: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the device is what the inventory says, and within its limits."""
+    isa = _value(facts, "isa")
+    if target.isa and isa and isa != target.isa:
+        yield Finding("missing", f"the inventory says {target.isa}, the device is {isa}", f"isa: {isa}")
+    temperatures = [sensor["celsius"] for sensor in _value(now, "temperatures") or ()]
+    if not temperatures:
+        yield Finding("note", "no temperature can be read: a device that throttles is known by its times alone")
+    elif target.max_celsius is not None:
+        is_hot = max(temperatures) > target.max_celsius
+        yield Finding(
+            "noise" if is_hot else "good",
+            f"{max(temperatures):.0f} °C, the inventory allows {target.max_celsius:g}",
+            "let it cool down, or give it a fan" if is_hot else "",
         )
 
 
@@ -105,15 +122,24 @@ def _python(session: Session, target: Target) -> Iterator[Finding]:
         return
     yield Finding("good", f"Python {result.stdout.decode().strip()}")
     for name in plugins.names("backends"):
-        requires = plugins.load("backends", name).requires
-        probe = f"import importlib.metadata as m\nfor d in {list(requires)!r}:\n print(d, m.version(d))"
-        found = session.run([session.python, "-c", probe], timeout_s=60)
-        if found.exit_status == 0:
-            yield Finding("good", f"backend {name}: {', '.join(found.stdout.decode().splitlines()) or 'needs nothing'}")
-        else:
-            yield Finding(
-                "missing", f"backend {name}: not usable on {target.name}", f"{session.python} -m pip install {' '.join(requires)}"
-            )
+        yield _backend(session, target, name)
+
+
+def _backend(session: Session, target: Target, name: str) -> Finding:
+    """Whether the Python that would run it has what it needs; one that Assay does without is a note."""
+    requires = plugins.load("backends", name).requires
+    python = environment.interpreter(name, target) or session.python
+    probe = f"import importlib.metadata as m\nfor d in {list(requires)!r}:\n print(d, m.version(d))"
+    found = session.run([python, "-c", probe], timeout_s=60)
+    if found.exit_status == 0:
+        return Finding("good", f"backend {name}: {', '.join(found.stdout.decode().splitlines()) or 'needs nothing'}")
+    level: Level = "note" if environment.is_optional(name) else "missing"
+    mend = environment.missing(name, target) and environment.how_to_get(name)
+    return Finding(
+        level,
+        f"backend {name}: not usable on {target.name}",
+        mend or f"{session.python} -m pip install {' '.join(requires)}",
+    )
 
 
 def _host() -> Iterator[Finding]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
+from targets.errors import UserError, nearest
 from targets.session import CommandFailed
 
-
-class UserError(Exception):
-    """The user's input is at fault: raised before any device is touched, exit status 2, never a traceback."""
+__all__ = ["BuildError", "RunnerError", "Unsupported", "UserError", "WrongAnswer", "nearest"]
 
 
 class BuildError(Exception):
@@ -26,12 +22,3 @@ class WrongAnswer(Exception):  # noqa: N818 - the status it becomes
 
 class RunnerError(CommandFailed):
     """The runner on the device failed, or what it said cannot be believed. Stable: never retried."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean `x`?' or, with nothing near, the known names; for the end of an error message."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f" Did you mean `{close[0]}`?"
-    return f" Known: {', '.join(names)}." if names else ""

@@ -17,7 +17,7 @@ from harness.check import check as compare
 from harness.check import described
 from harness.compression import Numeric, Quantization
 from harness.errors import BuildError, nearest
-from harness.forms import onnx, program, tflite
+from harness.forms import onnx, program, pt2e, tflite
 from harness.forms.form import Floats, Form, Layout, Source, batches, channels_first, channels_last
 from harness.forms.layer import cut_layer
 from harness.forms.program import load_program, save_program
@@ -44,9 +44,11 @@ FORMS: Mapping[str, Form] = {
     "onnx": Form("float32", onnx.write_float, onnx.answer),
     "onnx_qdq_u8s8": Form("int8", onnx.write_u8s8, onnx.answer),
     "onnx_qdq_s8s8": Form("int8", onnx.write_s8s8, onnx.answer),
+    "onnx_qoperator_u8s8": Form("int8", onnx.write_integer_operators, onnx.answer),
     "tflite": Form("float32", tflite.write_float, tflite.answer),
     "tflite_int8": Form("int8", tflite.write_int8, tflite.answer),
     "pt2": Form("float32", program.write, program.answer),
+    "pt2e_int8": Form("int8", pt2e.write, pt2e.answer),
 }
 
 
@@ -54,7 +56,7 @@ FORMS: Mapping[str, Form] = {
 class Exported:
     """One form of one network on disk, and what it must answer.
 
-    The examples are stored once, channels first and float32; the layouts say how this form wants and gives them.
+    The examples are stored once, channels first; the layouts say how this form wants and gives them.
     """
 
     form: str
@@ -72,7 +74,9 @@ class Exported:
     """As `input_layout`, for 4-D outputs (a single layer has them)."""
 
     def lay_out(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Stored inputs as this form takes them."""
+        """Stored inputs as this form takes them: tokens are 64-bit integers, and some converters' files take 32-bit ones."""
+        if inputs.dtype.kind == "i":
+            inputs = inputs.astype(self.facts["inputs"][0]["dtype"], copy=False)
         return channels_last(inputs) if self.input_layout == "NHWC" else inputs
 
     def as_stored(self, outputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -98,7 +102,7 @@ class Exported:
 class Examples(NamedTuple):
     """Seeded inputs and what the compressed module's reference answers to them."""
 
-    inputs: Floats
+    inputs: npt.NDArray[Any]
     """[k, *input_shape], channels first."""
     outputs: Floats
     """[k, ...]."""
@@ -165,12 +169,12 @@ def check(form: str, numeric: Numeric, outputs: Floats, reference: Floats) -> di
     return {"max_abs_error": found.max_abs_error, "relative_error": found.relative_error, "sqnr_db": found.sqnr_db}
 
 
-def from_file(path: Path) -> Exported:
+def from_file(path: Path, dims: Mapping[str, int] | None = None) -> Exported:
     """A user's own .onnx or .tflite as it is, fully parsed in a process of its own; UserError says what is wrong with it.
 
-    Symbolic dimensions count as 1, and `facts["symbolic_dims"]` names them.
+    Symbolic dimensions count as `dims` says, else as 1; `facts["symbolic_dims"]` has them all.
     """
-    facts = inspect(path)
+    facts = inspect(path, dims)
     first = facts["inputs"][0]["shape"] if facts["inputs"] else []
     numeric: Numeric = "int8" if facts["integer"] else "float32"
     return Exported(path.suffix.lstrip("."), path, numeric, first[0] if first else 1, "NCHW", None, facts)
@@ -188,7 +192,7 @@ def signature(exported: Exported) -> Signature:
 def _source(
     module: nn.Module, batch: int, quantization: Quantization | None, calibration: Floats | None, examples: Examples
 ) -> Source:
-    input_shape = examples.inputs.shape[1:]
-    if calibration is not None and calibration.shape[1:] != input_shape:
-        raise ValueError(f"calibration inputs have shape {calibration.shape[1:]}, the examples {input_shape}")
-    return Source(module, input_shape, batch, quantization, calibration)
+    example = examples.inputs[:1]
+    if calibration is not None and calibration.shape[1:] != example.shape[1:]:
+        raise ValueError(f"calibration inputs have shape {calibration.shape[1:]}, the examples {example.shape[1:]}")
+    return Source(module, example, batch, quantization, calibration)

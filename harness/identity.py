@@ -14,7 +14,7 @@ from targets.facts import machine_facts, machine_key
 from targets.target import Target
 from targets.transports import connect
 
-_MEASURING_SOURCES = ("run.py", "measure.py", "check.py", "backend.py", "runners/*.py")
+_MEASURING_SOURCES = ("run.py", "measure.py", "check.py", "criterion.py", "backend.py", "runners/*.py")
 
 
 def identify(suite: Suite, targets: Mapping[str, Target]) -> Callable[[Point], str]:

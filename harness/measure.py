@@ -17,16 +17,29 @@ import numpy.typing as npt
 
 from harness.artifact import Artifact
 from harness.check import Check, check, require
-from harness.errors import RunnerError, WrongAnswer
+from harness.criterion import METHODS, Criterion
+from harness.data import Batch
+from harness.errors import RunnerError
 from harness.runners.exchange import Deployed, ask, deploy
-from harness.runners.reply import Columns, Document, OutputFile, check_timing, read_outputs, real
+from harness.runners.reply import Columns, Document, OperatorTime, OutputFile, check_timing, read_outputs, real
 from harness.suite import Sampling
 from results.record import Measurement, Origin, Samples
 from targets.session import Session
 
 __all__ = [
-    "Answer", "Check", "Deployed", "Launch", "answer", "answer_each", "artifact_size", "check", "deploy", "measurements", "require",
-    "time_launch", "top1",
+    "Answer",
+    "Check",
+    "Deployed",
+    "Launch",
+    "answer",
+    "answer_each",
+    "artifact_size",
+    "check",
+    "deploy",
+    "measurements",
+    "quality",
+    "require",
+    "time_launch",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -112,6 +125,15 @@ def time_launch(
     return Launch(exchange.reply, exchange.contents[0], exchange.wall_s)
 
 
+def operators(
+    session: Session, deployed: Deployed, inputs: Sequence[Array], *, batch: int, timeout_s: float
+) -> list[OperatorTime]:
+    """Where the time of one inference goes, by the runtime's own profiler, in a process launch of its own."""
+    exchange = ask(session, deployed, "profile", [inputs], timeout_s, batch=batch)
+    assert exchange.reply.operators is not None
+    return exchange.reply.operators
+
+
 def measurements(launches: Sequence[Launch], origin: Origin) -> tuple[Measurement, ...]:
     """latency, load_time, peak_memory and model_memory, from all process launches of a cell in order."""
     replies = [launch.reply for launch in launches]
@@ -150,17 +172,11 @@ def measurements(launches: Sequence[Launch], origin: Origin) -> tuple[Measuremen
     )
 
 
-def top1(outputs: Array, labels: npt.NDArray[np.int64], origin: Origin = "measured") -> Measurement:
-    """1 where the largest of [n, classes] outputs is at the label, else 0: one sample an example, in their order."""
-    if outputs.ndim != 2 or len(outputs) != len(labels):
-        raise WrongAnswer(f"outputs of shape {list(outputs.shape)} are not class scores of {len(labels)} examples")
-    if not np.isfinite(outputs).all():
-        raise WrongAnswer(
-            f"{int((~np.isfinite(outputs)).any(axis=1).sum())} of {len(outputs)} examples have scores that are not finite"
-        )
-    hits = outputs.argmax(axis=1) == labels
-    return Measurement(
-        "top1", "1", origin, f"largest of the network's outputs is the label, {len(labels)} examples", Samples.of(hits)
+def quality(outputs: Array, batch: Batch, criterion: Criterion, origin: Origin) -> tuple[Measurement, ...]:
+    """How good the answers to a batch are, by each metric of the model's criterion; raises WrongAnswer for what cannot be judged."""
+    return tuple(
+        Measurement(metric, "1", origin, f"{METHODS[metric]}, {len(batch)} examples", criterion.judge(metric, outputs, batch))
+        for metric in criterion.metrics
     )
 
 

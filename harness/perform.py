@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import plugins
+from harness import own_file, plugins
 from harness.cache import appearing, cache_root, locked
 from harness.errors import BuildError, Unsupported
-from harness.plugins import Choice
-from harness.steps import Kind, Step, weights_file
+from harness.models import FileModel
+from harness.steps import Kind, Step
+from harness.weights import weights_file
 from results.record import canonical_json
 
 Progress = Callable[[str, float], None]
@@ -62,14 +63,21 @@ def _train(task: Task) -> None:
 
     from harness.checkpoint import load_weights, save_weights
     from harness.context import Context
+    from harness.head import fit_head
 
-    model, data = _plugin("models", task.inputs["model"]), plugins.instantiate("data", Choice(task.inputs["data"]))
+    model, data = _plugin("models", task.inputs["model"]), plugins.named("data", task.inputs["data"])
+    if isinstance(model, FileModel):
+        own_file.adopt(model, data.spec, task.folder)
+        return
     torch.set_num_threads(model.recipe().threads)
     torch.manual_seed(task.inputs["seed"])
     module = model.build(data.spec)
-    context = Context(task.inputs["seed"], data, model.recipe(), task.journal, task.on_progress)
+    context = Context(task.inputs["seed"], data, model.recipe(), model.criterion, task.journal, task.on_progress)
     if model.weights:
-        load_weights(module, weights_file(model.weights))
+        head = model.recipe().ridge_head
+        load_weights(module, weights_file(model.weights), without=head)
+        if head:
+            fit_head(module, head, data.load("train"), data.spec.classes)
     else:
         context.train(module, model.recipe())
     module.eval()
@@ -84,19 +92,22 @@ def _compress(task: Task) -> None:
     from harness.checkpoint import load_weights
     from harness.context import Context
 
-    model, data = _plugin("models", task.inputs["model"]), plugins.instantiate("data", Choice(task.inputs["data"]))
+    model, data = _plugin("models", task.inputs["model"]), plugins.named("data", task.inputs["data"])
+    if isinstance(model, FileModel):
+        own_file.compress_file(task.needs[0], model, data.load("test", EXAMPLES).inputs, task.folder)
+        return
     torch.set_num_threads(model.recipe().threads)
     module = model.build(data.spec)
     load_weights(module, task.needs[0] / "weights.safetensors")
     module.eval()
-    context = Context(task.inputs["seed"], data, model.recipe(), task.journal, task.on_progress)
+    context = Context(task.inputs["seed"], data, model.recipe(), model.criterion, task.journal, task.on_progress)
     torch.manual_seed(task.inputs["seed"])
     compressed = _plugin("methods", task.inputs["method"]).compress(module, data, context)
     if len(compressed.members) != 1:
         raise BuildError(f"a method returned {len(compressed.members)} networks; only one a method can be measured so far")
     (member,) = compressed.members
-    test = data.load("test").inputs
-    _save_network(task.folder, member.module, member.reference, test[:EXAMPLES], compressed.calibration)
+    test = data.load("test", EXAMPLES).inputs
+    _save_network(task.folder, member.module, member.reference, test, compressed.calibration)
     facts = {
         "numeric": compressed.numeric,
         "claims": dataclasses.asdict(member.claims),
@@ -121,7 +132,7 @@ def _layer(task: Task) -> None:
     with np.load(task.needs[0] / "examples.npz") as stored:
         layer, layer_inputs = cut_layer(task.needs[0] / "module.pt2", task.inputs["layer"], stored["inputs"])
     _save_network(task.folder, layer, layer, layer_inputs, None)
-    claimed = claims(layer, layer_inputs.shape[1:], weight_bits=int(whole["claims"]["weight_bits"]), sparse=True)
+    claimed = claims(layer, layer_inputs[:1], weight_bits=int(whole["claims"]["weight_bits"]), sparse=True)
     (task.folder / "compressed.json").write_text(canonical_json(whole | {"claims": dataclasses.asdict(claimed)}))
 
 
@@ -131,7 +142,7 @@ def _save_network(folder: Path, module: Any, reference: Any, examples: Any, cali
 
     from harness.export import save_program
 
-    save_program(module, tuple(examples.shape[1:]), folder / "module.pt2")
+    save_program(module, examples[:1], folder / "module.pt2")
     with torch.inference_mode():
         outputs = reference(torch.from_numpy(examples)).numpy()
     np.savez(folder / "examples.npz", inputs=examples, outputs=outputs)
@@ -146,6 +157,9 @@ def _export(task: Task) -> None:
     from harness.export import Examples, export
 
     (network,) = task.needs
+    if own_file.read(network) is not None:
+        own_file.export_file(network, task.inputs["form"], task.inputs["batch"], task.folder)
+        return
     facts = json.loads((network / "compressed.json").read_text())
     with np.load(network / "examples.npz") as stored:
         examples = Examples(stored["inputs"], stored["outputs"])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness import plugins
+from harness.backend import refusal
 from harness.compression import Numeric
-from harness.plugins import Choice
-from harness.suite import Condition, OperatingPoint, Sampling, Suite, Workload, matches
+from harness.errors import UserError
+from harness.own_file import file_refusal, numeric_of
+from harness.plugins import Choice, matches
+from harness.suite import Condition, OperatingPoint, Sampling, Suite, Workload
 from results.record import Axes, PlannedCell, Status, canonical_sha256
 from targets.target import Target
 
@@ -45,7 +48,7 @@ class Cell:
     key: str
     """sha256 over the axes alone."""
     input_hash: str
-    """sha256 over the axes and all that decides the numbers."""
+    """sha256 over the axes and all that decides the numbers; empty for an excluded cell, whose data need not be here."""
     verdict: Verdict
     reason: str | None = None
     record_id: str | None = None
@@ -68,28 +71,68 @@ def plan(
 ) -> tuple[Cell, ...]:
     """Every cell of the matrix in the suite's order, excluded ones included.
 
-    `identify` hashes all that decides a cell's numbers beside its axes (the steps that make its artifact, how it is measured, on what
-    machine); `done` says which of many input hashes the store can already answer.
+    `identify` hashes all that decides a cell's numbers beside its axes (the steps that make its artifact, how it is measured, on what machine)
+    and raises UserError where data or weights are missing: one error then names them all. `done` says which of many input hashes the
+    store can already answer.
     """
-    supports = _Supports()
+    refuses = _Refuses()
     keep, drop = _matcher(suite, suite.include), _matcher(suite, suite.exclude)
     cells = []
+    missing: dict[str, dict[Choice, None]] = {}
     for workload, method, backend, name, point in itertools.product(
         suite.workloads, suite.methods, suite.backends, suite.targets, suite.points
     ):
         target = targets[name]
-        numeric: Numeric = plugins.load("methods", method.name).numeric
+        numeric = numeric_of(workload.model, method)
         axes = Axes(workload.model.label, method.label, backend.label, name, point.threads, point.batch, workload.layer)
         key = cell_key(axes)
-        input_hash = hashlib.sha256(f"{key}\n{identify((workload, method, backend, target, point))}".encode()).hexdigest()
         verdict, reason = _verdict(
             keep(axes, workload) if suite.include else "",
             drop(axes, workload),
-            supports(workload, numeric, backend, target),
+            file_refusal(workload, method, backend, target) or refuses(workload, numeric, backend, target, point.threads),
         )
+        input_hash = ""
+        try:
+            if verdict != "excluded":
+                identity = identify((workload, method, backend, target, point))
+                input_hash = hashlib.sha256(f"{key}\n{identity}".encode()).hexdigest()
+        except UserError as error:
+            missing.setdefault(str(error), {})[workload.model] = None
         cells.append(Cell(workload, method, backend, target, point, numeric, axes, key, input_hash, verdict, reason))
+    if missing:
+        raise _not_here(suite, missing)
     answered = done([cell.input_hash for cell in cells if cell.verdict != "excluded"])
     return tuple(_answered(cell, answered.get(cell.input_hash)) for cell in cells)
+
+
+def restricted(cells: tuple[Cell, ...], only: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells whose ids begin as one of `only` does, all others excluded; without `only`, the cells as they are."""
+    for start in only:
+        named = [cell for cell in cells if start and cell.key.startswith(start)]
+        if not named:
+            raise UserError(f"--only {start}: no cell's id begins so; `assay plan` lists the ids")
+        if len(named) > 1:
+            ids = ", ".join(cell.key[:12] for cell in named[:5])
+            raise UserError(f"--only {start}: the ids of {len(named)} cells begin so ({ids} ...); give more of it")
+        if named[0].verdict == "excluded":
+            raise UserError(f"--only {start}: the suite leaves this cell out: {named[0].reason}")
+    keep = tuple(only)
+    return tuple(
+        cell if not only or cell.key.startswith(keep) else replace(cell, verdict="excluded", reason="left out by --only")
+        for cell in cells
+    )
+
+
+def _not_here(suite: Suite, missing: Mapping[str, Mapping[Choice, None]]) -> UserError:
+    """All that is missing at once: a person fetches data in one go, or leaves its models out in one go."""
+    told = "\n".join(f"  {', '.join(model.label for model in models)}: {message}" for message, models in missing.items())
+    names = [workload.model.name for workload in suite.workloads]
+    models = dict.fromkeys(model for found in missing.values() for model in found)
+    patterns = ", ".join(model.name if names.count(model.name) == 1 else json.dumps(model.label) for model in models)
+    return UserError(
+        f"{suite.path}: what some models need is not here\n{told}\nTo go on without them, run a suite that says "
+        f"`extends: {suite.name}` and `exclude: [{{model: [{patterns}]}}]`"
+    )
 
 
 def cell_key(axes: Axes) -> str:
@@ -119,16 +162,16 @@ def _answered(cell: Cell, done: Done | None) -> Cell:
     return replace(cell, verdict="cached", record_id=done.record_id)
 
 
-class _Supports:
+class _Refuses:
     """Asks each backend once for each pair that it can tell apart: a large matrix repeats the question."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[Workload, Numeric, Choice, str], str | None] = {}
+        self._answers: dict[tuple[Workload, Numeric, Choice, str, int], str | None] = {}
 
-    def __call__(self, workload: Workload, numeric: Numeric, backend: Choice, target: Target) -> str | None:
-        question = (workload, numeric, backend, target.name)
+    def __call__(self, workload: Workload, numeric: Numeric, backend: Choice, target: Target, threads: int) -> str | None:
+        question = (workload, numeric, backend, target.name, threads)
         if question not in self._answers:
-            self._answers[question] = plugins.instantiate("backends", backend).supports(workload, numeric, target)
+            self._answers[question] = refusal(backend, workload, numeric, target, threads)
         return self._answers[question]
 
 

@@ -135,8 +135,20 @@ def parse_choice(family: str, text: str, more: Iterable[str] = ()) -> Choice:
     match = re.fullmatch(r"(\w+)(?:\((.*)\)|:(.*))?", text.strip())
     if match is None:
         raise UserError(f"`{text}`: expected `name` or `name:key=value,key=value`")
-    given = (match[2] or match[3] or "").split(",")
-    return resolve(family, match[1], parse_parameters([*(part for part in given if part.strip()), *more]))
+    given = [part for part in _between_commas(match[2] or match[3] or "") if part.strip()]
+    return resolve(family, match[1], parse_parameters([*given, *more]))
+
+
+def _between_commas(text: str) -> list[str]:
+    """Its parts, where a comma in brackets parts nothing: `hidden=[32, 16]`, `data=npz_file(path=a.npz)`."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
 
 
 def parse_parameters(items: Iterable[str]) -> dict[str, Any]:
@@ -161,6 +173,18 @@ def instantiate(family: str, choice: Choice) -> Any:
     return load(family, choice.name)(**dict(choice.params))
 
 
+@functools.cache
+def named(family: str, text: str) -> Any:
+    """The plug-in that a text spells (`cifar10`, `npz_file(path=my.npz)`), ready to use."""
+    return instantiate(family, parse_choice(family, text))
+
+
+def matches(pattern: str, label: str) -> bool:
+    """Whether a label is the pattern; `*` stands for any text, and a bare plug-in name for it with any parameters."""
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(rf"{expression}(\(.*\))?" if "(" not in pattern else expression, label, re.DOTALL) is not None
+
+
 def takes_list(family: str, name: str, parameter: str) -> bool:
     """Whether a parameter is itself a sequence, so that a YAML list is one value of it and not several values to expand."""
     hint = typing.get_type_hints(load(family, name)).get(parameter)
@@ -172,6 +196,12 @@ def parameters(family: str, name: str) -> tuple[str, ...]:
     """`name: type = default` of each parameter, for `assay ls`."""
     plugin = load(family, name)
     return tuple(_parameter_text(field) for field in dataclasses.fields(plugin))
+
+
+def defaults(family: str, name: str) -> dict[str, int | float]:
+    """The numbers among a plug-in's defaults: its labels leave them out."""
+    values = {field.name: _default(field) for field in dataclasses.fields(load(family, name))}
+    return {key: value for key, value in values.items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
 
 
 def _validated(family: str, name: str, plugin: Any, params: dict[str, Any]) -> Any:

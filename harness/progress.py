@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.plan import Cell
 from harness.steps import Step
+from results.printable import printable
 from results.record import Record
 
 if TYPE_CHECKING:
@@ -96,22 +97,24 @@ class Terminal(AbstractContextManager["Terminal"]):
             return
         width = len(str(self._total))
         colour = _COLOURS[record.status]
+        result = " ".join(result_text(record).split())
         self._print(
-            f"[{self._ended:>{width}}/{self._total}] {record.status:<11} {_name(cell)}  {result_text(record)}",
+            f"[{self._ended:>{width}}/{self._total}] {record.status:<11} {_name(cell)}  {result}",
             style=colour if record.status != "ok" else None,
         )
 
     def _print(self, text: str, style: str | None = None) -> None:
-        self.console.print(text, style=style, markup=False)
+        self.console.print(printable(text), style=style, markup=False)
 
 
 def result_text(record: Record) -> str:
-    """The cell's outcome in a few words: latency with interval and accuracy, or the reason why not."""
+    """The cell's outcome in a few words: latency with interval and quality, or the reason why not."""
     if record.status != "ok":
         return record.reason or ""
+    from results.quality import QUALITIES
     from results.stats import median_interval
 
-    latency, top1 = record.measurement("latency"), record.measurement("top1")
+    latency = record.measurement("latency")
     words = []
     if latency and latency.samples:
         interval = median_interval(latency.samples)
@@ -120,8 +123,8 @@ def result_text(record: Record) -> str:
             words.append(f"[{_time(interval.low)}, {_time(interval.high)}]")
         if latency.origin != "measured":
             words.append(f"({latency.origin})")
-    if top1 and top1.samples:
-        words.append(f"top-1 {top1.samples.value.mean():.1%}")
+    judged = ((m.metric, m.samples) for m in record.measurements if m.metric in QUALITIES)
+    words += [f"{metric} {QUALITIES[metric].estimate(samples):.1%}" for metric, samples in judged if samples is not None]
     return " ".join(words)
 
 
@@ -139,4 +142,4 @@ def _name(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    return printable(text).replace("[", r"\[")

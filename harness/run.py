@@ -18,20 +18,23 @@ import numpy as np
 
 from harness import measure, plugins
 from harness.artifact import Artifact
+from harness.environment import interpreter
 from harness.errors import BuildError, WrongAnswer
 from harness.executor import Executor, Failure
 from harness.plan import Cell
 from harness.plugins import Choice
+from harness.profiling import profiled
 from harness.provenance import environment, now
 from harness.steps import Step, build_step, data_fingerprint
 from harness.suite import Suite
 from results.record import Measurement, Record, Run, Status
 from targets.facts import machine_facts, machine_key, state
-from targets.quiet import timing, working
+from targets.quiet import HERE, timing, working
 from targets.session import CommandFailed, Session, TargetError, Unreachable
 from targets.transports import connect
 
 if TYPE_CHECKING:
+    from harness.criterion import Criterion
     from harness.export import Exported
     from results.store import Store
 
@@ -64,8 +67,14 @@ class _Trial:
     inputs: tuple[np.ndarray, ...] = ()
     answer: measure.Answer | None = None
     check: measure.Check | None = None
-    accuracy: Measurement | None = None
+    quality: tuple[Measurement, ...] = ()
     launches: dict[int, measure.Launch] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+    """Provenance of the profile, or why there is none; empty where none was asked for."""
+
+    def first_batch(self) -> np.ndarray:
+        """Which inputs are timed; examples begin again where a batch is larger than all there are."""
+        return np.arange(self.cell.point.batch) % len(self.inputs[0])
 
 
 class Conductor:
@@ -73,13 +82,15 @@ class Conductor:
 
     def __init__(self, suite: Suite, store: Store, executor: Executor, observer: Observer) -> None:
         self.suite, self.store, self.executor, self.observer = suite, store, executor, observer
-        self.run = Run(str(uuid4()), suite.name, _document(suite), suite.seed, now(), environment=environment())
+        self.run = Run(str(uuid4()), suite.name, suite.to_json(), suite.seed, now(), environment=environment())
         self.ended = 0
         """Cells recorded so far."""
 
     def conduct(self, cells: Sequence[Cell]) -> Run:
         """Every cell that is not excluded ends with a record in the store, block by block."""
         planned = [cell for cell in cells if cell.verdict != "excluded"]
+        data = {workload.label: _data(workload.data) for workload in dict.fromkeys(cell.workload for cell in planned)}
+        self.run = dataclasses.replace(self.run, document=dict(self.run.document) | {"data": data})
         self.store.begin_run(self.run, [cell.planned(position) for position, cell in enumerate(planned)])
         self.observer.begins(planned)
         for cell in planned:
@@ -96,7 +107,7 @@ class Conductor:
         started = now()
         steps = {cell.key: self._build_step(cell) for cell in cells}
         self.observer.phase(f"making {cells[0].axes.model}")
-        with working(cells[0].target.host):
+        with working(HERE):
             failures = self.executor.run(list(steps.values()))
         made = []
         for cell in cells:
@@ -148,6 +159,8 @@ class Conductor:
                 if round_ + 1 == self.suite.sampling.launches:
                     if time.monotonic() - looked > _STATE_EVERY_S:
                         machine["state_after"], looked = state(session), time.monotonic()
+                    if self.suite.sampling.profile:
+                        trial.profile = self._profile(session, trial)
                     self._close_measured(trial, machine)
                     del trials[key]
 
@@ -166,16 +179,20 @@ class Conductor:
         cell, sampling = trial.cell, self.suite.sampling
         with np.load(trial.network / "examples.npz") as stored:
             examples, reference = stored["inputs"], stored["outputs"]
-        labels = None
+        test = None
         if cell.workload.layer is None:
-            test = plugins.instantiate("data", Choice(cell.workload.data)).load("test").first(sampling.evaluation_size)
-            labels = test.labels
+            test = plugins.named("data", cell.workload.data).load("test", sampling.evaluation_size)
             if len(test) > len(examples):
                 examples = test.inputs
         options = {"threads": cell.point.threads, **_parameters(cell.backend)}
         backend = plugins.load("backends", cell.backend.name)
         trial.deployed = measure.deploy(
-            session, trial.artifact, plugins.path("backends", cell.backend.name), options, backend.requires
+            session,
+            trial.artifact,
+            plugins.path("backends", cell.backend.name),
+            options,
+            backend.requires,
+            interpreter(cell.backend.name, cell.target),
         )
         trial.inputs = (trial.exported.lay_out(examples),)
         trial.answer = measure.answer(
@@ -185,16 +202,20 @@ class Conductor:
         answers = [trial.exported.as_stored(output[:compared]) for output in trial.answer.outputs]
         trial.check = measure.check(answers, [reference[:compared]], cell.numeric)
         measure.require(trial.check)
-        if labels is not None:
-            trial.accuracy = measure.top1(trial.answer.outputs[0][: len(labels)], labels, cell.target.origin)
+        if test is not None:
+            judged = trial.exported.as_stored(trial.answer.outputs[0][: len(test)])
+            trial.quality = measure.quality(judged, test, _criterion(cell), cell.target.origin)
 
     def _launch(self, session: Session, trial: _Trial, round_: int, position: int, boot_id: str) -> None:
         """One process launch; durable in the store before the next begins."""
         assert trial.deployed is not None and trial.answer is not None
-        batch = trial.cell.point.batch
-        first = np.arange(batch) % len(trial.inputs[0])  # examples begin again where a batch is larger than all there are
+        first = trial.first_batch()
         launch = measure.time_launch(
-            session, trial.deployed, [array[first] for array in trial.inputs], batch=batch, sampling=self.suite.sampling
+            session,
+            trial.deployed,
+            [array[first] for array in trial.inputs],
+            batch=trial.cell.point.batch,
+            sampling=self.suite.sampling,
         )
         measure.require(measure.check(launch.outputs, [output[first] for output in trial.answer.outputs], "same"))
         trial.launches[round_] = launch
@@ -206,6 +227,27 @@ class Conductor:
         }
         self.store.journal_launch(self.run.id, trial.cell.input_hash, round_, document)
         self.observer.launched(trial.cell, round_)
+
+    def _profile(self, session: Session, trial: _Trial) -> dict[str, Any]:
+        """Where the time goes. The measurement is whole already: a profiler that fails costs it nothing but a remark."""
+        assert trial.deployed is not None
+        cell, first = trial.cell, trial.first_batch()
+        if not getattr(plugins.load("backends", cell.backend.name), "profiles", False):
+            return {"logs": {"profile": f"{cell.backend.name} gives no time of its operators"}}
+        try:
+            found = profiled(
+                session,
+                trial.deployed,
+                [array[first] for array in trial.inputs],
+                trial.exported,
+                cell.target,
+                numeric=cell.numeric,
+                batch=cell.point.batch,
+                timeout_s=self.suite.sampling.max_launch_s,
+            )
+        except CommandFailed as error:
+            return {"logs": {"profile": str(error)}}
+        return {"profile": found}
 
     def _adopted(self, trial: _Trial, boot_id: str) -> dict[int, measure.Launch]:
         """Launches that a killed run left behind: of the same artifact, on the same boot of the device."""
@@ -219,11 +261,13 @@ class Conductor:
     def _close_measured(self, trial: _Trial, machine: Mapping[str, Any]) -> None:
         origin = trial.cell.target.origin
         launches = [trial.launches[index] for index in sorted(trial.launches)]
-        accuracy = trial.accuracy or Measurement(
-            "top1", "1", origin, "not measured", None, "a single layer has no accuracy of its own"
+        quality = trial.quality or (
+            Measurement(
+                _criterion(trial.cell).metrics[0], "1", origin, "not measured", None, "a single layer has no quality of its own"
+            ),
         )
         energy = Measurement("energy", "J", origin, "not measured", None, f"target `{trial.cell.target.name}` has no meter")
-        measurements = (*measure.measurements(launches, origin), accuracy, measure.artifact_size(trial.artifact), energy)
+        measurements = (*measure.measurements(launches, origin), *quality, measure.artifact_size(trial.artifact), energy)
         self._close(trial.cell, "ok", None, None, trial.started, measurements, self._provenance(trial, machine))
 
     def _close_failure(self, cell: Cell, failure: Failure, started: str) -> None:
@@ -298,6 +342,7 @@ class Conductor:
             "device": dict(machine),
             "sampling": dataclasses.asdict(self.suite.sampling),
             "seeds": {"suite": self.suite.seed},
+            **trial.profile,
         }
 
     def _build_step(self, cell: Cell) -> Step:
@@ -312,13 +357,14 @@ def _trial(cell: Cell, build: Step, started: str) -> _Trial:
     return _Trial(cell, Artifact.load(build.folder), Exported.load(exported.folder), network.folder, started)
 
 
-def _document(suite: Suite) -> dict[str, Any]:
-    return suite.to_json() | {"data": {workload.label: _data(workload.data) for workload in suite.workloads}}
-
-
 def _data(name: str) -> dict[str, Any]:
-    spec = plugins.instantiate("data", Choice(name)).spec
+    spec = plugins.named("data", name).spec
     return {"name": name, "title": spec.title, "sha256": data_fingerprint(name)}
+
+
+def _criterion(cell: Cell) -> Criterion:
+    criterion: Criterion = plugins.instantiate("models", cell.workload.model).criterion
+    return criterion
 
 
 def _block_order(cells: Sequence[Cell]) -> Any:

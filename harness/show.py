@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from harness import plugins
+from harness.compression import Numeric
+from harness.errors import UserError
 from harness.plan import Cell, estimated_s
 from harness.progress import result_text
-from harness.suite import Suite, shipped_suites
+from harness.suite import Suite, Workload, shipped_suites
+from harness.supply import download_text, downloads
+from results.printable import printable
 from results.record import Record
 from targets.target import Target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.compress import CompressedFile
+    from harness.devices import Added
     from harness.doctor import Finding
     from results.store import Store
 
@@ -27,6 +34,7 @@ def plan_json(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
         "suite": suite.to_json(),
         "counts": _counts(cells),
         "estimated_s": sum(estimated_s(cell, suite.sampling) for cell in cells),
+        "downloads": [{"from": source.where, "bytes": source.download_bytes} for source in downloads(cells)],
         "cells": [
             {
                 "id": cell.key,
@@ -65,7 +73,13 @@ def plan_text(suite: Suite, cells: Sequence[Cell]) -> str:
     ]
     counts = ", ".join(f"{count} {verdict}" for verdict, count in _counts(cells).items())
     seconds = sum(estimated_s(cell, suite.sampling) for cell in cells)
-    return f"{columns(rows)}\n\n{len(cells)} cells: {counts}; about {_duration(seconds)} of measuring, and the training and building not yet cached"
+    lines = [
+        columns(rows),
+        "",
+        *map(download_text, downloads(cells)),
+        f"{len(cells)} cells: {counts}; about {_duration(seconds)} of measuring, and the training and building not yet cached",
+    ]
+    return "\n".join(lines)
 
 
 def rows(what: str) -> list[Row]:
@@ -81,18 +95,35 @@ def rows(what: str) -> list[Row]:
     return [_plugin_row(what, name) for name in plugins.names(what)]
 
 
-def target_rows(targets: Mapping[str, Target]) -> list[Row]:
+def target_rows(targets: Mapping[str, Target], states: Mapping[str, str] | None = None) -> list[Row]:
+    """One row a target; `states` says what each answered when it was called."""
     return [
         {
             "name": t.name,
             "kind": t.kind,
             "transport": t.transport,
-            "address": t.address,
+            "address": f"{t.user}@{t.address}:{t.port}".removeprefix("@").removesuffix(":0"),
+            "host": t.host,
             "times": t.origin,
             "tags": " ".join(t.tags),
+            **({} if states is None else {"state": states[t.name]}),
         }
         for t in targets.values()
     ]
+
+
+def added_text(path: Path, added: Added) -> str:
+    """What was seen of a device, and the entry that was written."""
+    seen = added.probe
+    runtimes = ", ".join(f"{name} {version}" for name, version in seen.runtimes.items())
+    lines = [
+        f"cores      {' + '.join(map(str, seen.clusters))}",
+        f"governors  {', '.join(seen.governors) or 'none to choose: the clock can be neither read nor pinned'}",
+        f"sensors    {', '.join(seen.sensors) or 'no temperature can be read'}",
+        f"python     {seen.python or 'none: name one by --python, or install Python 3.8 or newer'}",
+        f"runtimes   {runtimes or 'none that a backend runs on'}",
+    ]
+    return "\n".join([f"{path}: added", "", added.entry, *lines])
 
 
 def run_rows(store: Store) -> list[Row]:
@@ -106,10 +137,11 @@ def columns(rows: Sequence[Row]) -> str:
     """Rows as aligned columns under their keys; columns that are empty or the same everywhere by default (threads, batch) stay, for scripts."""
     if not rows:
         return "(none)"
+    rows = [{key: printable(str(value)) for key, value in row.items()} for row in rows]
     keys = list(rows[0])
-    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in keys[:-1]}
+    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in keys[:-1]}
     lines = [[*(key.upper().ljust(widths[key]) for key in keys[:-1]), keys[-1].upper()]]
-    lines += [[*(str(row[key]).ljust(widths[key]) for key in keys[:-1]), str(row[keys[-1]])] for row in rows]
+    lines += [[*(row[key].ljust(widths[key]) for key in keys[:-1]), row[keys[-1]]] for row in rows]
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
@@ -169,15 +201,37 @@ def findings_text(target: str, findings: Sequence[Finding]) -> str:
 def _plugin_row(family: str, name: str) -> Row:
     row: dict[str, Any] = {"name": name, "parameters": "; ".join(plugins.parameters(family, name))}
     if family == "backends":
-        from harness.steps import versions
-
-        found = versions(plugins.load(family, name).requires)
-        missing = [distribution for distribution, version in found.items() if version is None]
-        row["usable"] = (
-            f"no: pip install {' '.join(missing)}" if missing else "yes: " + ", ".join(f"{k} {v}" for k, v in found.items())
-        )
+        row |= _backend_row(name)
     row["about"] = plugins.summary(family, name)
+    if family == "data":
+        row["here"] = _here(name)
     return row
+
+
+def _here(data: str) -> str:
+    try:
+        source = plugins.named("data", data).source()
+    except UserError as error:
+        return f"no: {str(error).removeprefix(f'{data}: ')}"
+    return f"no: download of {source.download_bytes / 1e6:,.1f} MB" if source.download_bytes else f"yes: {source.where}"
+
+
+def _backend_row(name: str) -> Row:
+    from harness import environment
+
+    backend, here = plugins.load("backends", name), Target("local")
+    lacking = environment.missing(name, here)
+    found = ", ".join(f"{distribution} {version}" for distribution, version in environment.versions(name).items() if version)
+    return {
+        "usable": f"no: {environment.how_to_get(name)}" if lacking else f"yes: {found}",
+        "numeric": " ".join(numeric for numeric in get_args(Numeric) if _takes(name, numeric, here)),
+        "reads": " ".join(backend.reads) or "-",
+    }
+
+
+def _takes(name: str, numeric: Numeric, target: Target) -> bool:
+    backend = plugins.instantiate("backends", plugins.resolve("backends", name, {}))
+    return backend.supports(Workload(plugins.Choice("any"), "any"), numeric, target) is None
 
 
 def _measurement_row(record: Record, index: int) -> Row:
@@ -193,7 +247,7 @@ def _measurement_row(record: Record, index: int) -> Row:
 
 
 def _about(path: Any) -> str:
-    from harness.document import read_document
+    from targets.document import read_document
 
     about = read_document(path).value.get("about", "")
     return " ".join(str(about).split())

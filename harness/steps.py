@@ -15,11 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import plugins
+from harness import environment, plugins
 from harness.cache import cache_root
-from harness.errors import UserError
+from harness.own_file import numeric_of
 from harness.plugins import Choice
 from harness.suite import Workload
+from harness.weights import weights_file
 from results.record import canonical_json, canonical_sha256
 
 if TYPE_CHECKING:
@@ -32,22 +33,35 @@ _SOURCES: Mapping[Kind, tuple[str, ...]] = {
     "train": (
         "perform.py",
         "context.py",
+        "criterion.py",
         "train.py",
         "checkpoint.py",
+        "head.py",
+        "own_file.py",
         "models/__init__.py",
         "models/networks/*.py",
         "data/__init__.py",
     ),
-    "compress": ("perform.py", "context.py", "compression/__init__.py", "compression/numerics/*.py", "export.py"),
+    "compress": ("perform.py", "own_file.py", "context.py", "compression/__init__.py", "compression/numerics/*.py", "export.py"),
     "layer": ("perform.py", "export.py", "check.py", "forms/*.py"),
-    "export": ("perform.py", "export.py", "check.py", "forms/*.py"),
-    "build": ("perform.py", "backend.py", "artifact.py"),
+    "export": ("perform.py", "own_file.py", "export.py", "check.py", "forms/*.py"),
+    "build": ("perform.py", "environment.py", "artifact.py", "forms/static.py", "runners/call.py"),
 }
 _DISTRIBUTIONS: Mapping[Kind, tuple[str, ...]] = {
     "train": ("torch", "numpy"),
     "compress": ("torch", "numpy"),
     "layer": ("torch",),
-    "export": ("torch", "onnx", "onnxscript", "onnxruntime", "litert-torch", "ai-edge-litert", "ai-edge-quantizer"),
+    "export": (
+        "torch",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+        "litert-torch",
+        "ai-edge-litert",
+        "ai-edge-quantizer",
+        "torchao",
+        "executorch",
+    ),
     "build": (),
 }
 
@@ -132,14 +146,14 @@ def export_step(workload: Workload, method: Choice, form: str, batch: int, seed:
 @functools.cache
 def build_step(workload: Workload, method: Choice, backend: Choice, target: Target, batch: int, seed: int) -> Step:
     """The last step before a device is touched: its folder is the cell's artifact."""
-    form = plugins.instantiate("backends", backend).form(plugins.load("methods", method.name).numeric, target)
+    form = plugins.instantiate("backends", backend).form(numeric_of(workload.model, method), target)
     exported = export_step(workload, method, form, batch, seed)
     return _step(
         "build",
         {
             "backend": _choice(backend),
             "backend_sha256": plugins.source_sha256("backends", backend.name),
-            "versions": versions(plugins.load("backends", backend.name).requires),
+            "versions": environment.versions(backend.name),
             "target": {"name": target.name, "kind": target.kind, "isa": target.isa or platform.machine(), "cpu": target.cpu},
         },
         (exported,),
@@ -149,8 +163,8 @@ def build_step(workload: Workload, method: Choice, backend: Choice, target: Targ
 
 @functools.cache
 def data_fingerprint(name: str) -> str:
-    fingerprint: str = plugins.instantiate("data", Choice(name)).fingerprint()
-    return canonical_sha256([fingerprint, plugins.source_sha256("data", name)])
+    fingerprint: str = plugins.named("data", name).fingerprint()
+    return canonical_sha256([fingerprint, plugins.source_sha256("data", plugins.parse_choice("data", name).name)])
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
@@ -193,10 +207,3 @@ def _cores(model: Choice) -> int:
 
 def _choice(choice: Choice) -> dict[str, Any]:
     return {"name": choice.name, "params": dict(choice.params)}
-
-
-def weights_file(weights: str) -> Path:
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise UserError(f"weights `{weights}`: no such file; give the path of a checkpoint, or leave `weights` out to train")
-    return path

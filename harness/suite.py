@@ -13,10 +13,15 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le
 
 from harness import plugins
-from harness.document import Document, Place, read_document
+from harness.criterion import Metric
 from harness.errors import UserError, nearest
-from harness.plugins import Choice
-from results.record import canonical_json
+from harness.models import FileModel
+from harness.paper import PaperReader
+from harness.plugins import Choice, matches
+from harness.weights import PACKAGED, weights_file
+from results.paper import CELL_AXES as AXES
+from results.paper import FigureSpec, TableSpec
+from targets.document import Document, Place, Reader, read_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Sampling:
     """A launch that takes longer is killed on the device and the cell fails."""
     check_inputs: Annotated[int, Ge(1), Le(64)] = 8
     """Examples whose answers are compared with the reference before anything is timed."""
+    profile: bool = False
+    """After the timing, one more launch under the runtime's own profiler, where it has one, and the roofline of the machine."""
     evaluation_size: Annotated[int, Ge(1)] | None = None
     """Test examples that accuracy is measured on; None: all."""
 
@@ -71,14 +78,14 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class TableSpec:
-    """One paper table that a suite asks for."""
+class Gate:
+    """The least quality that a model's answers must have, compressed or not, for its other figures to count."""
 
-    name: str
-    caption: str = ""
-    rows: tuple[str, ...] = ("model", "method")
-    columns: str = "backend"
-    metrics: tuple[str, ...] = ("latency", "speedup", "quality", "artifact_size")
+    model: str
+    """Label of a whole network."""
+    metric: Metric
+    """The first of the model's own."""
+    least: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,8 @@ class Suite:
     include: tuple[Condition, ...]
     exclude: tuple[Condition, ...]
     tables: tuple[TableSpec, ...]
+    figures: tuple[FigureSpec, ...]
+    gates: tuple[Gate, ...]
     seed: int
 
     def to_json(self) -> dict[str, Any]:
@@ -113,20 +122,17 @@ class Suite:
             "operating_points": [dataclasses.asdict(point) for point in self.points],
             "sampling": dataclasses.asdict(self.sampling),
             "baseline": dict(self.baseline),
+            "defaults": {choice.name: plugins.defaults("methods", choice.name) for choice in self.methods},
             "tables": [dataclasses.asdict(table) for table in self.tables],
+            "figures": [dataclasses.asdict(figure) for figure in self.figures],
+            "gates": {gate.model: {"metric": gate.metric, "least": gate.least} for gate in self.gates},
             "seed": self.seed,
         }
 
 
-AXES = ("model", "method", "backend", "target", "threads", "batch")
-METRICS = (
-    "latency", "speedup", "claimed_speedup", "quality", "quality_change", "artifact_size", "claimed_size_ratio", "peak_memory", "model_memory", "energy",
-    "macs", "nonzero_macs", "params", "nonzero_params", "weight_bits", "weight_bytes",
-)  # fmt: skip
-"""What a paper table may print: measurements, claims, and the speed-up over the baseline."""
 _KEYS = (
     "name", "about", "extends", "models", "methods", "backends", "targets", "operating_points", "sampling", "baseline",
-    "include", "exclude", "tables", "seed",
+    "include", "exclude", "tables", "figures", "gates", "seed",
 )  # fmt: skip
 _REQUIRED = ("models", "methods", "backends")
 
@@ -177,19 +183,19 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> Document:
     return Document(path, merged, inherited | document.places)
 
 
-class _Reader:
-    """Turns a document into a Suite; every complaint carries the line."""
+class _Reader(Reader):
+    """Turns a document into a Suite."""
 
     def __init__(self, document: Document, known_targets: Sequence[str]) -> None:
-        self.document = document
+        super().__init__(document)
         self.known_targets = tuple(known_targets)
 
     def suite(self) -> Suite:
         root = self.document.value
-        self._keys(root, (), _KEYS)
+        self.keys(root, (), _KEYS)
         for key in _REQUIRED:
             if not root.get(key):
-                raise self._error(
+                raise self.error(
                     (key,), f"`{key}` is missing or empty; a suite needs at least one of each of {', '.join(_REQUIRED)}"
                 )
         methods = self._choices("methods")
@@ -207,6 +213,7 @@ class _Reader:
         }
         for axis in ("model", "method", "backend", "target"):
             self._unique(labels[axis], axis)
+        paper = PaperReader(self.document, labels)
         return Suite(
             name=self._name(),
             about=self._text("about", ""),
@@ -216,11 +223,13 @@ class _Reader:
             backends=backends,
             targets=targets,
             points=points,
-            sampling=self._settings(("sampling",), Sampling),
+            sampling=self.settings(("sampling",), Sampling, self.document.value.get("sampling", {})),
             baseline=self._baseline(labels),
             include=self._conditions("include", labels),
             exclude=self._conditions("exclude", labels),
-            tables=self._tables(),
+            tables=paper.tables(),
+            figures=paper.figures(),
+            gates=self._gates(workloads),
             seed=self._integer("seed", 0, least=0),
         )
 
@@ -233,15 +242,13 @@ class _Reader:
             try:
                 check_model(choice, data)
             except UserError as error:
-                raise self._error(("models",), f"model `{choice.label}`: {error}") from None
+                raise self.error(("models",), f"model `{choice.label}`: {error}") from None
             layers = extra.get("layers")
             if layers is None:
                 yield Workload(choice, data)
                 continue
             if not isinstance(layers, list) or not layers or not all(isinstance(layer, str) for layer in layers):
-                raise self._error(
-                    ("models",), f"`layers` of `{choice.name}` is a list of layer names or patterns, not {layers!r}"
-                )
+                raise self.error(("models",), f"`layers` of `{choice.name}` is a list of layer names or patterns, not {layers!r}")
             for layer in _matching_layers(choice, data, layers, self.document.where(("models",))):
                 yield Workload(choice, data, layer)
 
@@ -249,7 +256,7 @@ class _Reader:
         """Each item is a name, or a name with parameters; a parameter given as a list stands for one choice for each value."""
         items = self.document.value[key]
         if not isinstance(items, list):
-            raise self._error((key,), f"`{key}` is a list, not {items!r}")
+            raise self.error((key,), f"`{key}` is a list, not {items!r}")
         for index, item in enumerate(items):
             place: Place = (key, index)
             name, given = self._named(item, place)
@@ -261,9 +268,9 @@ class _Reader:
                 for values in itertools.product(*axes.values()):
                     yield plugins.resolve(key, name, dict(zip(axes, values, strict=True))), extra
             except UserError as error:
-                raise self._error((*place, name), str(error)) from None
+                raise self.error((*place, name), str(error)) from None
             if not all(axes.values()):
-                raise self._error((*place, name), f"a parameter of `{name}` is an empty list; give it a value")
+                raise self.error((*place, name), f"a parameter of `{name}` is an empty list; give it a value")
 
     def _named(self, item: Any, place: Place) -> tuple[str, dict[str, Any]]:
         if isinstance(item, str):
@@ -274,26 +281,26 @@ class _Reader:
                 return name, {}
             if isinstance(params, dict):
                 return name, params
-        raise self._error(place, f"expected a name, or one name with its parameters (`name: {{key: value}}`), not {item!r}")
+        raise self.error(place, f"expected a name, or one name with its parameters (`name: {{key: value}}`), not {item!r}")
 
     def _targets(self) -> tuple[str, ...]:
         names = self.document.value.get("targets", ["local"])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise self._error(("targets",), f"`targets` is a list of target names, not {names!r}")
+            raise self.error(("targets",), f"`targets` is a list of target names, not {names!r}")
         for index, name in enumerate(names):
             if name not in self.known_targets:
-                raise self._error(("targets", index), f"unknown target `{name}`.{nearest(name, self.known_targets)}")
+                raise self.error(("targets", index), f"unknown target `{name}`.{nearest(name, self.known_targets)}")
         return tuple(names)
 
     def _points(self) -> tuple[OperatingPoint, ...]:
         given = self.document.value.get("operating_points", {})
-        self._keys(given, ("operating_points",), ("threads", "batch"))
+        self.keys(given, ("operating_points",), ("threads", "batch"))
         axes = {}
         for key in ("threads", "batch"):
             values = given.get(key, 1)
             values = values if isinstance(values, list) else [values]
             if not values or not all(isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= 4096 for v in values):
-                raise self._error(
+                raise self.error(
                     ("operating_points", key), f"`{key}` is a whole number from 1 to 4096, or a list of them, not {given[key]!r}"
                 )
             self._unique([str(v) for v in values], key)
@@ -302,10 +309,10 @@ class _Reader:
 
     def _baseline(self, labels: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
         given = self.document.value.get("baseline", {"method": labels["method"][0]})
-        self._keys(given, ("baseline",), AXES)
+        self.keys(given, ("baseline",), AXES)
         for axis, label in given.items():
             if str(label) not in labels[axis]:
-                raise self._error(
+                raise self.error(
                     ("baseline", axis), f"baseline {axis} `{label}` is not in this suite.{nearest(str(label), labels[axis])}"
                 )
         return tuple((axis, str(label)) for axis, label in given.items())
@@ -313,119 +320,92 @@ class _Reader:
     def _conditions(self, key: str, labels: Mapping[str, Sequence[str]]) -> tuple[Condition, ...]:
         items = self.document.value.get(key, [])
         if not isinstance(items, list):
-            raise self._error((key,), f"`{key}` is a list of conditions, not {items!r}")
+            raise self.error((key,), f"`{key}` is a list of conditions, not {items!r}")
         return tuple(self._condition(item, (key, index), labels) for index, item in enumerate(items))
 
     def _condition(self, item: Any, place: Place, labels: Mapping[str, Sequence[str]]) -> Condition:
-        self._keys(item, place, AXES)
+        self.keys(item, place, AXES)
         if not item:
-            raise self._error(place, "an empty condition would match every cell; name at least one axis")
+            raise self.error(place, "an empty condition would match every cell; name at least one axis")
         patterns = []
         for axis, given in item.items():
             alternatives = tuple(str(value) for value in (given if isinstance(given, list) else [given]))
             for alternative in alternatives:
                 if not any(matches(alternative, label) for label in labels[axis]):
-                    raise self._error(
+                    raise self.error(
                         (*place, axis), f"{axis} `{alternative}` matches nothing here.{nearest(alternative, labels[axis])}"
                     )
             patterns.append((axis, alternatives))
         return Condition(tuple(patterns), self.document.where(place))
 
-    def _tables(self) -> tuple[TableSpec, ...]:
-        items = self.document.value.get("tables", [{"name": "summary"}])
-        if not isinstance(items, list):
-            raise self._error(("tables",), f"`tables` is a list, not {items!r}")
-        tables = tuple(self._table(item, ("tables", index)) for index, item in enumerate(items))
-        self._unique([table.name for table in tables], "tables")
-        return tables
-
-    def _table(self, item: Any, place: Place) -> TableSpec:
-        table: TableSpec = self._settings(place, TableSpec, item)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", table.name):
-            raise self._error(
-                (*place, "name"), f"a table's name becomes a file name: letters, digits, - and _, not {table.name!r}"
-            )
-        for key, given, known in (
-            ("rows", table.rows, AXES),
-            ("columns", (table.columns,), AXES),
-            ("metrics", table.metrics, METRICS),
-        ):
-            for name in given:
-                if name not in known:
-                    raise self._error((*place, key), f"unknown {key} `{name}`.{nearest(name, known)}")
-        if table.columns in table.rows:
-            raise self._error((*place, "columns"), f"axis `{table.columns}` cannot be both rows and columns")
-        return table
-
-    def _settings(self, place: Place, kind: type[Any], given: Any = None) -> Any:
-        """A settings dataclass from a mapping, strictly typed."""
-        from pydantic import TypeAdapter, ValidationError
-
-        given = given if given is not None else self.document.value.get(place[0], {})
-        self._keys(given, place, tuple(field.name for field in dataclasses.fields(kind)))
-        try:
-            return TypeAdapter(kind).validate_json(canonical_json(given), strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise self._error((*place, *first["loc"]), f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-    def _keys(self, given: Any, place: Place, known: Sequence[str]) -> None:
+    def _gates(self, workloads: Sequence[Workload]) -> tuple[Gate, ...]:
+        given = self.document.value.get("gates", {})
+        networks = {workload.label: workload for workload in workloads if workload.layer is None}
         if not isinstance(given, dict):
-            raise self._error(place, f"expected a mapping with the keys {', '.join(known)}, not {given!r}")
-        for key in given:
-            if key not in known:
-                raise self._error((*place, key), f"unknown key `{key}`.{nearest(key, known)}")
+            raise self.error(("gates",), f"`gates` is a mapping of models to the least quality of each, not {given!r}")
+        found: dict[str, Gate] = {}
+        for pattern, least in given.items():
+            place = ("gates", pattern)
+            matched = [label for label in networks if matches(str(pattern), label)]
+            if not matched:
+                raise self.error(place, f"model `{pattern}` matches nothing here.{nearest(str(pattern), networks)}")
+            if not isinstance(least, (int, float)) or isinstance(least, bool) or not 0 < least <= 1:
+                raise self.error(place, f"the least quality of `{pattern}` is a share above 0 and up to 1, not {least!r}")
+            for label in matched:
+                if label in found:
+                    raise self.error(place, f"model `{label}` has a gate already; name it once")
+                metric = plugins.instantiate("models", networks[label].model).criterion.metrics[0]
+                found[label] = Gate(label, metric, float(least))
+        return tuple(found.values())
 
     def _unique(self, labels: Sequence[str], axis: str) -> None:
         for index, label in enumerate(labels):
             if label in labels[:index]:
-                raise self._error((axis if axis in _KEYS else f"{axis}s",), f"{axis} `{label}` is named twice")
+                raise self.error((axis if axis in _KEYS else f"{axis}s",), f"{axis} `{label}` is named twice")
 
     def _name(self) -> str:
         name = self._text("name", self.document.path.stem)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-            raise self._error(("name",), f"a suite's name is letters, digits, `-`, `_` and `.`, not {name!r}")
+            raise self.error(("name",), f"a suite's name is letters, digits, `-`, `_` and `.`, not {name!r}")
         return name
 
     def _text(self, key: str, default: str) -> str:
         value = self.document.value.get(key, default)
         if not isinstance(value, str):
-            raise self._error((key,), f"`{key}` is text, not {value!r}")
+            raise self.error((key,), f"`{key}` is text, not {value!r}")
         return value.strip()
 
     def _integer(self, key: str, default: int, least: int) -> int:
         value = self.document.value.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
-            raise self._error((key,), f"`{key}` is a whole number from {least} to 2**31, not {value!r}")
+            raise self.error((key,), f"`{key}` is a whole number from {least} to 2**31, not {value!r}")
         return value
-
-    def _error(self, place: Place, message: str) -> UserError:
-        return UserError(f"{self.document.where(place)}: {message}")
-
-
-def matches(pattern: str, label: str) -> bool:
-    """Whether a label is the pattern; `*` stands for any text, and a bare plug-in name for it with any parameters."""
-    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(rf"{expression}(\(.*\))?" if "(" not in pattern else expression, label, re.DOTALL) is not None
 
 
 def check_model(choice: Choice, data: str) -> None:
-    """UserError unless the data set exists, the network takes its examples, and its checkpoint, if it names one, is its own."""
+    """UserError unless the data set exists, the network takes its examples, and its checkpoint, if it is here, is its own."""
     model = plugins.instantiate("models", choice)
-    plugins.load("data", data)
-    spec = plugins.instantiate("data", Choice(data)).spec
+    spec = plugins.named("data", data).spec
     reason = model.accepts(spec)
     if reason is not None:
         raise UserError(f"does not fit data set `{data}`: {reason}")
-    if model.weights:
+    if model.weights and not model.weights.startswith(PACKAGED):  # a package's own file is known to fit
         from harness.checkpoint import load_weights
+        from harness.own_file import check_file
 
-        load_weights(model.build(spec), Path(model.weights).expanduser())
+        try:
+            file = weights_file(model.weights)
+        except UserError:
+            return  # the plan asks for it again, and names all that is missing at once
+        if isinstance(model, FileModel):
+            check_file(model, file, spec)
+        else:
+            load_weights(model.build(spec), file, without=model.recipe().ridge_head)
 
 
 def _matching_layers(choice: Choice, data: str, patterns: Sequence[str], where: str) -> Iterator[str]:
     """Names of the network's modules that match; the only check that has to build the network."""
-    spec = plugins.instantiate("data", Choice(data)).spec
+    spec = plugins.named("data", data).spec
     known = [name for name, _ in plugins.instantiate("models", choice).build(spec).named_modules() if name]
     chosen = []
     for pattern in patterns:

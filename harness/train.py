@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness.criterion import CLASSIFICATION, Criterion
 from harness.errors import BuildError
+from results.quality import QUALITIES
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +35,8 @@ EVALUATION_BATCH = 500
 PADDING = 4
 """Pixels of background added on each side before a random crop (He et al. 2016, sec. 4.2)."""
 
-Floats = npt.NDArray[np.float32]
+Augment = Literal["none", "shift", "crop_flip"]
+"""`shift`: random translation by up to 1 pixel in 8; `crop_flip`: pad 4, random crop, horizontal flip."""
 
 
 class Log(Protocol):
@@ -43,7 +46,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train: plain supervised cross-entropy with a cosine schedule."""
+    """How to train by the model's criterion: plain, with a cosine schedule."""
 
     epochs: int = 10
     batch_size: int = 64
@@ -54,10 +57,11 @@ class Recipe:
     """On weights of two and more dimensions; never on biases and batch-norm parameters."""
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
-    augment: Literal["none", "shift", "crop_flip"] = "none"
-    """`shift`: random translation by up to 1 pixel in 8; `crop_flip`: pad 4, random crop, horizontal flip."""
+    augment: Augment = "none"
     threads: int = 1
     """Threads it computes with. Part of the recipe: another count sums in another order, so gives other weights."""
+    ridge_head: str = ""
+    """Name of a linear layer that is fitted in closed form to the training split after a checkpoint was loaded, which need not hold it."""
 
     def fine_tuning(self, epochs: int) -> Recipe:
         """The same recipe for some epochs after compression: the learning rate starts again at its peak, without warm-up.
@@ -86,6 +90,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    criterion: Criterion = CLASSIFICATION,
     journal: Path | None = None,
     on_progress: Callable[[str, float], None] | None = None,
     after_step: Callable[[nn.Module], None] | None = None,
@@ -101,12 +106,12 @@ def train(
     batch = data.load("train")
     labels = torch.tensor(batch.labels)
     optimizer = _optimizer(module, recipe)
-    path = None if journal is None else journal / f"train-{_identity(module, data, recipe, seed)[:16]}.pt"
+    path = None if journal is None else journal / f"train-{_identity(module, data, recipe, criterion, seed)[:16]}.pt"
     epochs = [] if path is None else _resume(path, module, optimizer)
     for epoch in range(len(epochs), recipe.epochs):
         if on_progress:
             on_progress("train", epoch / recipe.epochs)
-        epochs.append(_train_epoch(module, optimizer, batch.inputs, labels, recipe, epoch, seed, after_step))
+        epochs.append(_train_epoch(module, optimizer, batch.inputs, labels, recipe, criterion, epoch, seed, after_step))
         if path is not None:
             _save(path, module, optimizer, epochs)
     if on_progress:
@@ -118,19 +123,32 @@ def train(
     module.eval()
 
 
-def evaluate(module: nn.Module, batch: Batch) -> dict[str, float]:
-    """`top1` (share of right answers, 0..1) and `loss` (mean cross-entropy, nats) in eval mode; the module's mode is given back."""
+def evaluate(module: nn.Module, batch: Batch, criterion: Criterion = CLASSIFICATION) -> dict[str, float]:
+    """Each metric of the criterion (shares, 0..1) and `loss`, in eval mode; the module's mode is given back."""
     import torch
-    from torch.nn import functional
 
-    right, loss = 0, 0.0
+    outputs, loss = [], 0.0
     with in_eval_mode(module), torch.no_grad():
         for start in range(0, len(batch), EVALUATION_BATCH):
-            labels = torch.tensor(batch.labels[start : start + EVALUATION_BATCH])
-            logits = module(torch.tensor(batch.inputs[start : start + EVALUATION_BATCH]))
-            right += int((logits.argmax(1) == labels).sum())
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-    return {"top1": right / len(batch), "loss": loss / len(batch)}
+            inputs, labels = (torch.tensor(array[start : start + EVALUATION_BATCH]) for array in (batch.inputs, batch.labels))
+            outputs.append(module(inputs))
+            loss += float(mean_loss(criterion, outputs[-1], inputs, labels)) * len(labels)
+    answers = torch.cat(outputs).numpy()
+    found: dict[str, float] = {
+        metric: QUALITIES[metric].estimate(criterion.judge(metric, answers, batch)) for metric in criterion.metrics
+    }
+    return found | {"loss": loss / len(batch)}
+
+
+def mean_loss(
+    criterion: Criterion, outputs: torch.Tensor, inputs: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean over examples of the cross-entropy, in nats, or of the squared error of a reconstruction."""
+    from torch.nn import functional
+
+    if criterion.outputs == "reconstruction":
+        return functional.mse_loss(outputs, inputs)
+    return functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
 
 
 @contextlib.contextmanager
@@ -146,7 +164,7 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def augmented(inputs: Floats, augment: str, rng: np.random.Generator) -> Floats:
+def augmented(inputs: npt.NDArray[Any], augment: str, rng: np.random.Generator) -> npt.NDArray[Any]:
     """[n, channels, height, width] moved (and mirrored) each by a draw of its own; what comes in from outside is background, 0."""
     if augment == "none":
         return inputs
@@ -165,16 +183,16 @@ def augmented(inputs: Floats, augment: str, rng: np.random.Generator) -> Floats:
 def _train_epoch(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    inputs: Floats,
+    inputs: npt.NDArray[Any],
     labels: torch.Tensor,
     recipe: Recipe,
+    criterion: Criterion,
     epoch: int,
     seed: int,
     after_step: Callable[[nn.Module], None] | None,
 ) -> dict[str, float]:
     """One pass over the training split. Batches differ by at most one example: none is so small that batch-norm has nothing to average."""
     import torch
-    from torch.nn import functional
 
     rng = np.random.default_rng(derived_seed(seed, "epoch", epoch))
     batches = np.array_split(rng.permutation(len(labels)), math.ceil(len(labels) / recipe.batch_size))
@@ -185,8 +203,8 @@ def _train_epoch(
         for step, chosen in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(epoch + (step + 1) / len(batches))
-            logits = module(torch.from_numpy(augmented(inputs[chosen], recipe.augment, rng)))
-            loss = functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.label_smoothing)
+            given = torch.from_numpy(augmented(inputs[chosen], recipe.augment, rng))
+            loss = mean_loss(criterion, module(given), given, labels[chosen], recipe.label_smoothing)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -214,9 +232,10 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
 
 
-def _identity(module: nn.Module, data: Data, recipe: Recipe, seed: int) -> str:
-    """sha256 over the first weights, the data, the recipe and the seed."""
-    digest = hashlib.sha256(json.dumps([dataclasses.asdict(recipe), seed, data.fingerprint()], sort_keys=True).encode())
+def _identity(module: nn.Module, data: Data, recipe: Recipe, criterion: Criterion, seed: int) -> str:
+    """sha256 over the first weights, the data, the recipe, the criterion and the seed."""
+    facts = [dataclasses.asdict(recipe), dataclasses.asdict(criterion), seed, data.fingerprint()]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

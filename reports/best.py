@@ -1,4 +1,4 @@
-"""Which cell of a group is really the best: better than the next one by a test that is corrected over the whole table."""
+"""Which cell of a group is really the best: better than every other by tests that are corrected over the whole table."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Best(NamedTuple):
 
 
 class _Lead(NamedTuple):
-    """The best of a group against the runner-up."""
+    """The best of a group against the rival that it is hardest to tell from."""
 
     p: float | None
-    """None: counted, not sampled; nothing is left to chance."""
+    """None: counted, not sampled, or not to be tested; nothing is left to chance."""
     ratio: stats.Ratio | None
 
     def is_real(self, q: float | None) -> bool:
@@ -36,22 +36,24 @@ class _Lead(NamedTuple):
         return is_significant(self.ratio, q) if self.ratio is not None else q is not None and q < ALPHA
 
 
-def best_cells(findings: Findings, groups: Iterable[Sequence[Record]], metrics: Sequence[str]) -> frozenset[Best]:
-    """The cells to print in bold: at most one a group and metric, none where the lead may be chance.
+def best_cells(
+    findings: Findings, groups: Iterable[Sequence[Record]], metrics: Sequence[str], *, is_tested: bool = True
+) -> frozenset[Best]:
+    """The cells to print in bold: at most one a group and metric; where leads are tested, none where one may be chance.
 
-    The baseline's own ratio and change are 1 and 0 by definition: never a result, so never bold.
+    The baseline's own ratio and change are 1 and 0 by definition: never a result, so never bold, nor is what cannot be told from them.
     """
     leads: dict[Best, _Lead] = {}
     for records in groups:
         for metric in metrics:
-            first = _leader(findings, records, metric)
+            first = _leader(findings, records, metric, is_tested)
             if first is not None:
                 leads[Best(first[0].id, metric)] = first[1]
     q = corrected({best: lead.p for best, lead in leads.items()})
     return frozenset(best for best, lead in leads.items() if lead.is_real(q.get(best)))
 
 
-def _leader(findings: Findings, records: Sequence[Record], metric: str) -> tuple[Record, _Lead] | None:
+def _leader(findings: Findings, records: Sequence[Record], metric: str, is_tested: bool) -> tuple[Record, _Lead] | None:
     known = METRICS.get(metric)
     if known is None or known.better is None:
         return None
@@ -60,16 +62,54 @@ def _leader(findings: Findings, records: Sequence[Record], metric: str) -> tuple
         found = [item for item in found if item[1] == "measured"]
     if len(found) < 2 or len({origin for _, origin, _ in found}) > 1:
         return None  # numbers of different origins do not race each other
-    (value, _, first), (next_value, _, second), *_ = sorted(found, key=lambda item: item[0], reverse=known.better == "high")
-    if metric in _JUDGED_BY and findings.is_baseline(first):
+    (value, _, first), *others = sorted(found, key=lambda item: item[0], reverse=known.better == "high")
+    if metric in _JUDGED_BY and (findings.is_baseline(first) or findings.quantity(first, metric).significant is False):
         return None
-    if known.exact:
-        return (first, _Lead(None, None)) if value != next_value else None
-    lead = _test(first, second, _JUDGED_BY.get(metric, metric))
+    if known.exact or not is_tested:
+        return (first, _Lead(None, None)) if value != others[0][0] else None
+    lead = _hardest(first, [record for _, _, record in others], _JUDGED_BY.get(metric, metric))
     return None if lead is None else (first, lead)
 
 
+def _hardest(first: Record, others: Sequence[Record], metric: str) -> _Lead | None:
+    """The best is so only if it beats every rival: the largest p of all those tests is the p of that claim (Berger 1982)."""
+    hardest: _Lead | None = None
+    for other in _nearest(first, others, metric) or others:
+        lead = _test(first, other, metric)
+        if lead is None or lead.p is None or not lead.is_real(lead.p):
+            return lead
+        if hardest is None or hardest.p is None or lead.p > hardest.p:
+            hardest = lead
+    return hardest
+
+
+def _nearest(first: Record, others: Sequence[Record], metric: str) -> Sequence[Record]:
+    """The rival whose test has the largest p, told by Student's t alone, which orders the p of tests over the same launches.
+
+    None where the launches are not the same, so that all must be tested.
+    """
+    medians = [_log_medians(record, metric) for record in (first, *others)]
+    if not medians[0] or any(m.keys() != medians[0].keys() for m in medians) or len({r.run_id for r in (first, *others)}) > 1:
+        return ()
+    logs = np.array([list(m.values()) for m in medians])
+    apart = logs[1:] - logs[0]
+    beyond = np.abs(apart.mean(axis=1)) - math.log1p(stats.MINIMUM_EFFECT)
+    error = apart.std(axis=1, ddof=1) if apart.shape[1] > 1 else np.zeros(len(apart))
+    t = np.divide(beyond, error, out=np.copysign(np.inf, beyond), where=error > 0)
+    return (others[int(t.argmin())],)
+
+
+def _log_medians(record: Record, metric: str) -> dict[int, float]:
+    """Empty where there are none, or one is not positive."""
+    measurement = None if metric in QUALITIES or metric == "quality" else record.measurement(metric)
+    if measurement is None or measurement.samples is None:
+        return {}
+    medians = stats.launch_medians(measurement.samples)
+    return {launch: math.log(m) for launch, m in medians.items()} if min(medians.values(), default=0.0) > 0 else {}
+
+
 def _test(first: Record, second: Record, metric: str) -> _Lead | None:
+    """None where the two cannot be told apart by any test: other examples, equal samples, a single launch."""
     name, other = (quality_metric(r) if metric == "quality" else metric for r in (first, second))
     a, b = first.measurement(name), second.measurement(other)
     if a is None or b is None or a.samples is None or b.samples is None:
@@ -80,4 +120,4 @@ def _test(first: Record, second: Record, metric: str) -> _Lead | None:
     if {*timed_values(a.samples).tolist()} == {*timed_values(b.samples).tolist()}:
         return None
     ratio = stats.ratio(b.samples, a.samples, can_be_paired(second, first, metric))
-    return None if math.isnan(ratio.estimate) else _Lead(ratio.p_value, ratio)
+    return None if math.isnan(ratio.estimate) or ratio.p_value is None else _Lead(ratio.p_value, ratio)

@@ -1,20 +1,31 @@
-"""Raw samples of one measurement as a small SVG: in time order, launches apart, warm-up hollow. Written by hand to be fast for thousands of cells."""
+"""Raw samples of one measurement as a small SVG: in time order, launches apart, warm-up hollow, and each launch's distribution beside them.
+
+Written by hand to be fast for thousands of cells.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from reports.page import escape
 from reports.rounding import Scale, printed
 from results.record import Samples
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 640, 150, 62, 10, 22, 10
+DOTS_END, SHAPES = 500, 516
+"""Where the dots end, and where the distributions begin."""
+BINS = 18
+MANY = 8
+"""More launches than these are not named one by one, and share one distribution."""
 COLOURS = 6
 """Launches take the page's colours l0 ... l5 in turn."""
 REACH = 6.0
 """Interquartile ranges beyond the quartiles that the frame holds at most; what lies farther stands at its edge, and the plot says so."""
-MAX_DOTS = 3000
+MAX_DOTS = 1200
 """Beyond this every k-th sample is drawn, with the least and the greatest; `is_thinned` says so."""
 
 
@@ -34,7 +45,7 @@ def sample_dots(samples: Samples, scale: Scale, estimate: float, title: str) -> 
         parts.append(f'<text x="{LEFT - 8}" y="{height + 4:.1f}" text-anchor="end">{printed(Scale("", 1.0), level).value}</text>')
     if low < middle < high:
         height = TOP + (HEIGHT - TOP - BOTTOM) * (1 - (middle - low) / (high - low))
-        parts.append(f'<path class="middle" d="M{LEFT} {height:.1f}H{WIDTH}"/>')
+        parts.append(f'<path class="middle" d="M{LEFT} {height:.1f}H{DOTS_END}"/>')
         if min(abs(height - other) for other in levels.values()) > 14:
             text = printed(Scale("", 1.0), middle).value
             parts.append(f'<text x="{LEFT - 8}" y="{height + 4:.1f}" text-anchor="end">{text}</text>')
@@ -45,17 +56,37 @@ def sample_dots(samples: Samples, scale: Scale, estimate: float, title: str) -> 
         if not timed[mine].all():
             warm = _path(x, y, mine & ~timed)
             parts.append(f'<path class="dot {colour}" d="{warm}"/><path class="hole" d="{warm}"/>')
-        if len(launches) <= 8:
-            centre = min((x[mine].min() + x[mine].max()) / 2, WIDTH - 28)
+        if len(launches) <= MANY:
+            centre = (x[mine].min() + x[mine].max()) / 2
             parts.append(f'<text x="{centre:.1f}" y="{HEIGHT - 4}" text-anchor="middle">launch {int(number) + 1}</text>')
     beyond = value[value != shown]
     if len(beyond):
         far = " to ".join(printed(Scale("", 1.0), v).value for v in sorted({float(beyond.min()), float(beyond.max())}))
         parts.append(
-            f'<text x="{WIDTH - 4}" y="{TOP + 14}" text-anchor="end">{len(beyond)} beyond the frame, at its edge: {far}</text>'
+            f'<text x="{DOTS_END}" y="{TOP + 14}" text-anchor="end">{len(beyond)} beyond the frame, at its edge: {far}</text>'
         )
+    if high > low:
+        parts.extend(_distributions(np.clip(samples.value / scale.factor, low, high), samples.launch, samples.timed, low, high))
     parts.append("</svg>")
     return Markup("".join(parts))  # noqa: S704 - only numbers and the escaped title are in it
+
+
+def _distributions(
+    value: npt.NDArray[np.float64], launch: npt.NDArray[np.uint16], timed: npt.NDArray[np.bool_], low: float, high: float
+) -> Iterator[str]:
+    """How each launch's timed samples spread over the same scale as the dots: the farther right, the more samples."""
+    names, group = np.unique(launch, return_inverse=True)
+    groups = len(names) if len(names) <= MANY else 1
+    group = group if groups > 1 else np.zeros_like(group)
+    level = np.minimum(((high - value) / (high - low) * BINS).astype(np.intp), BINS - 1)  # from the greatest value down
+    counts = np.bincount((group * BINS + level)[timed], minlength=groups * BINS).reshape(groups, BINS)
+    width, step = (WIDTH - SHAPES) / groups, (HEIGHT - TOP - BOTTOM) / BINS
+    for index in np.flatnonzero(counts.any(axis=1)):
+        left = SHAPES + index * width
+        reach = (left + counts[index] * ((width - 4) / counts[index].max())).tolist()
+        outline = "".join(f"H{right:.1f}v{step:.2f}" for right in reach)
+        yield f'<path class="shape l{index % COLOURS}" d="M{left:.1f} {TOP}{outline}H{left:.1f}z"/>'
+    yield f'<text x="{(SHAPES + WIDTH) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{"each launch" if len(names) <= MANY else "all samples"}</text>'
 
 
 def is_thinned(samples: Samples) -> bool:
@@ -82,7 +113,7 @@ def _positions(launch: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
     """[n] x of each sample: in the order taken, a gap where a launch ends."""
     order = np.arange(len(launch), dtype=np.float64)
     gaps = np.concatenate([[0], np.cumsum(launch[1:] != launch[:-1])]) * GAP
-    room = WIDTH - LEFT - 8 - gaps[-1]
+    room = DOTS_END - LEFT - 8 - gaps[-1]
     return np.asarray(LEFT + 4 + order * (room / max(len(launch) - 1, 1)) + gaps)
 
 

@@ -1,74 +1,44 @@
-"""Figures from plain rows: Altair charts rendered to SVG by vl-convert, without a network. One function a chart.
+"""Figures from plain rows: trade-off, claims against measurements, speed-up bars, sweeps of strength. One function a kind.
 
-Colours are Okabe and Ito's (2008), told apart by the colour-blind; backends also differ in shape, and numbers that were
-not measured are drawn hollow.
+A family of methods keeps its colour and its shape in every panel; numbers that were not measured on a device are drawn hollow.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports.findings import Findings
-from reports.matrix import Place
+from reports import drawing
+from reports.findings import Findings, Quantity
+from reports.matrix import AXES, Place
+from reports.metrics import METRICS
 from reports.rounding import Scale, scale_for
+from reports.shown import Shown
+from reports.strength import short_names
+from results.paper import FigureSpec
+from results.record import Record
 
 if TYPE_CHECKING:
     import altair as alt
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D31", "#7F7F7F")
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-INK, PAPER = "#1b1f23", "#fdfdfe"
-"""Colours of text and ground in a file; inside a page `inline` gives way to the page's own."""
-
-_TEXT = {
-    "labelColor": INK,
-    "titleColor": INK,
-    "labelLimit": 340,
-    "labelFontSize": 12,
-    "titleFontSize": 12,
-    "titleFontWeight": "normal",
+LOGARITHMIC_FROM = 8
+"""An axis is logarithmic where its values span more than this factor."""
+PANELS_A_ROW = {"trade_off": 2.6, "claimed_and_measured": 2.2, "speedup_bars": 2.6, "sweep": 2.2}
+"""Inches that a panel of each kind needs to be read; as many stand beside each other as there is room for."""
+DEFAULT_METRICS = {
+    "trade_off": ("latency", "quality"),
+    "claimed_and_measured": ("claimed_speedup", "speedup"),
+    "speedup_bars": ("speedup", ""),
+    "sweep": ("", "quality"),
 }
-_STYLE = {
-    "background": PAPER,
-    "font": "sans-serif",
-    "view": {"stroke": None},
-    "axis": {**_TEXT, "tickColor": INK, "domainColor": INK, "gridColor": INK, "gridOpacity": 0.12},
-    "legend": {
-        **_TEXT,
-        "orient": "bottom",
-        "direction": "horizontal",
-        "columns": 2,
-        "symbolLimit": 60,
-        "titleFontWeight": "bold",
-        "symbolBaseFillColor": INK,
-        "symbolBaseStrokeColor": INK,
-    },
-    "aria": False,  # one label for the figure, not one a mark
-}
-
-
-class Point(NamedTuple):
-    """One cell that has latency, and where known accuracy, claim and speed-up. SI units; ends are None where there is no interval."""
-
-    model: str
-    method: str
-    backend: str
-    latency_s: float
-    latency_low_s: float | None
-    latency_high_s: float | None
-    quality: float | None
-    quality_low: float | None
-    quality_high: float | None
-    claimed: float | None
-    speedup: float | None
-    speedup_low: float | None
-    speedup_high: float | None
-    significant: bool
-    is_baseline: bool
-    measured: bool
+"""(x, y) of each kind where the suite names none."""
+MAX_PANELS = 24
+MAX_BARS = 150
+TALLEST = {"trade_off": 180.0, "claimed_and_measured": 230.0, "sweep": 180.0}
+"""Points that a plot is high at most."""
+TALLEST_FIGURE = 600.0
+"""The same of all plots below each other: a page of a paper."""
 
 
 @dataclass(frozen=True)
@@ -79,219 +49,351 @@ class Figure:
     title: str
     svg: str | None
     sentence: str
+    pdf: bytes | None = None
+    """Where it is a paper's."""
+    label: str = ""
+    """What `\\ref` takes, where it is a paper's."""
 
 
-def points(findings: Findings, places: Iterable[Place]) -> list[Point]:
-    """The cells at these places that have a latency."""
-    found = []
-    for where in places:
-        record = findings.matrix.records[where]
-        if record.status != "ok" or findings.quantity(record, "latency").value is None:
+class _Axis(NamedTuple):
+    metric: str
+    title: str
+    scale: Scale
+
+
+class _Plot(NamedTuple):
+    """What a kind draws: rows for Vega-Lite, the layers over them, and how many points high a plot of some width is."""
+
+    values: list[dict[str, Any]]
+    layers: Callable[[], Sequence[alt.Chart]]
+    sentence: str
+    height: Callable[[float], float]
+
+
+def draw(spec: FigureSpec, findings: Findings, title: str = "", *, is_exact: bool = True) -> Figure:
+    """A figure as a suite asks for it. One that need not be exactly as wide takes less time to draw."""
+    shown = Shown.of(findings, spec.only)
+    records = [record for record in shown.records.values() if record.status == "ok"]
+    x, y = (given or default for given, default in zip((spec.x, spec.y), DEFAULT_METRICS[spec.kind], strict=True))
+    rows = _rows(findings, shown, _panel_axes(spec, shown), x, y)
+    rows = [row for row in rows if all(row.get(axis) is not None for axis, metric in (("x", x), ("y", y)) if metric)]
+    axes = {axis: _axis(findings, records, rows, axis, metric) for axis, metric in (("x", x), ("y", y)) if metric}
+    plot = _KINDS[spec.kind](rows, axes, shown)
+    if isinstance(plot, str):
+        return Figure(spec.name, title, None, plot)
+    panels = len(_distinct(plot.values, "panel"))
+    if spec.kind != "speedup_bars" and panels > MAX_PANELS:
+        return Figure(spec.name, title, None, f"This would be {panels} panels: show fewer cells, or fewer axes in panels.")
+    if spec.kind == "speedup_bars" and len(rows) > MAX_BARS:
+        return Figure(spec.name, title, None, f"This would be {len(rows)} bars: show fewer cells.")
+    return Figure(spec.name, title, _rendered(spec, plot, is_exact), plot.sentence + _hollow(plot.values) + _repeats(plot.values))
+
+
+def _panel_axes(spec: FigureSpec, shown: Shown) -> list[str]:
+    """What gets panels: the axes that the suite names, or all that vary beside the method; bars must always be told apart."""
+    varying = [axis for axis in AXES if axis != "method" and len({labels[axis] for labels in shown.labels.values()}) > 1]
+    return varying if spec.panels is None or spec.kind == "speedup_bars" else [a for a in varying if a in spec.panels]
+
+
+def _rows(findings: Findings, shown: Shown, panel_axes: Sequence[str], x: str, y: str) -> list[dict[str, Any]]:
+    """One for each ok cell: its panel, family and strength, and both metrics in SI with their intervals' ends."""
+    names = short_names(shown.strengths)
+    panels = {place: ", ".join(_panel_label(axis, place) for axis in panel_axes) for place in shown.records}
+    order = {panel: rank for rank, panel in enumerate(dict.fromkeys(panels.values()))}
+    rows = []
+    for place, record in shown.records.items():
+        if record.status != "ok":
             continue
-        latency, quality = findings.quantity(record, "latency"), findings.quantity(record, "quality")
-        speedup, claimed = findings.quantity(record, "speedup"), findings.quantity(record, "claimed_speedup")
-        assert latency.value is not None
-        found.append(
-            Point(
-                where.model,
-                where.method,
-                where.backend,
-                *(latency.value, latency.low, latency.high),
-                *(quality.value, quality.low, quality.high),
-                claimed.value,
-                *(speedup.value, speedup.low, speedup.high),
-                significant=bool(speedup.significant),
-                is_baseline=findings.is_baseline(record),
-                measured=latency.origin == "measured",
-            )
+        strength = shown.strengths[place.method]
+        quantities = {axis: findings.quantity(record, metric) for axis, metric in (("x", x), ("y", y)) if metric}
+        rows.append(
+            {
+                "panel": panels[place],
+                "rank": order[panels[place]],
+                "method": f"{names[strength.family]} {strength.label}".rstrip(),
+                "family": names[strength.family],
+                "strength": strength.value,
+                "baseline": findings.is_baseline(record),
+                "measured": all(q.origin in (None, "measured") for q in quantities.values()),
+                "significant": all(q.significant is not False for q in quantities.values()),
+                **{key: value for axis, q in quantities.items() for key, value in _ends(axis, q).items()},
+            }
         )
-    return found
+    return rows
 
 
-def pareto(name: str, title: str, rows: Sequence[Point]) -> Figure:
-    """Accuracy against latency with both intervals; a line joins the cells that nothing beats in both."""
-    rows = [row for row in rows if row.quality is not None]
+def _panel_label(axis: str, place: Place) -> str:
+    return f"{axis} {place.label(axis)}" if axis in ("threads", "batch") else place.label(axis)
+
+
+def _ends(axis: str, quantity: Quantity) -> dict[str, float | None]:
+    value = quantity.value
+    low = value if quantity.low is None else quantity.low
+    high = value if quantity.high is None else quantity.high
+    return {axis: value, f"{axis}_low": low, f"{axis}_high": high}
+
+
+def _axis(findings: Findings, records: Sequence[Record], rows: Sequence[dict[str, Any]], axis: str, metric: str) -> _Axis:
+    """The title with its unit, and the rows' values brought to that unit."""
+    units = {findings.quantity(record, metric).unit for record in records} - {""}
+    scale = scale_for(min(units), metric, [row[axis] for row in rows]) if units else Scale("", 1.0)
+    for row in rows:
+        for end in (axis, f"{axis}_low", f"{axis}_high"):
+            row[end] /= scale.factor
+    unit = f" ({scale.unit})" if scale.unit else ""
+    return _Axis(metric, f"{findings.title(metric, records)}{unit}", scale)
+
+
+def _with_better(drawn: _Axis) -> str:
+    better = METRICS[drawn.metric].better if drawn.metric in METRICS else None
+    return drawn.title + {"low": ", left is better", "high": ", right is better", None: ""}[better]
+
+
+def _trade_off(rows: list[dict[str, Any]], axes: Mapping[str, _Axis], _: Shown) -> _Plot | str:
+    """One metric against another with both intervals; a line joins the cells that nothing beats in both."""
     if not rows:
-        return Figure(name, title, None, "No cell has both an accuracy and a latency, so there is no trade-off to draw.")
-    scale = scale_for("s", "latency", [row.latency_s for row in rows])
-    values = [
-        {
-            **_names(row),
-            **_scaled("x", scale, row.latency_s, row.latency_low_s, row.latency_high_s),
-            **_scaled("y", Scale("%", 0.01), row.quality or 0.0, row.quality_low, row.quality_high),
-        }
-        for row in rows
-    ]
-    import altair as alt
+        return "No cell has both numbers, so there is no trade-off to draw."
+    values = _drawn(rows)
+    for panel in _distinct(values, "panel"):
+        values += [{**point, "kind": "front", "panel": panel} for point in front([row for row in rows if row["panel"] == panel])]
 
-    x = alt.X("x:Q", title=f"latency ({scale.unit}), left is better", scale=_axis_scale([row.latency_s for row in rows]))
-    y = alt.Y("y:Q", title="top-1 (%), up is better", scale=alt.Scale(zero=False, nice=False, padding=12))
-    front = _chart("front").mark_line(interpolate="step-after", color=INK, opacity=0.35, strokeDash=[4, 3])
-    chart = alt.layer(
-        front.encode(x=x, y=y),
-        _rule().encode(x=x, x2="x_high:Q", y=y).transform_calculate(x="datum.x_low"),
-        _rule().encode(x=x, y=y, y2="y_high:Q").transform_calculate(y="datum.y_low"),
-        *_marks(values, x=x, y=y),
-    )
+    def layers() -> Sequence[alt.Chart]:
+        import altair as alt
+
+        x = alt.X("x:Q", title=_with_better(axes["x"]), scale=_scale(rows, "x"), axis=_ticks(rows, "x"))
+        y = alt.Y("y:Q", title=axes["y"].title, scale=_scale(rows, "y"), axis=_ticks(rows, "y"))
+        line = _only("front").mark_line(
+            interpolate="step-after", color=drawing.INK, opacity=0.5, strokeDash=[3, 2], strokeWidth=0.8
+        )
+        return (line.encode(x=x, y=y), *_whiskers(x, y), *_points(values, x, y))
+
     sentence = "Each point is one cell with its 95 % intervals; the dashed line joins the cells that no other beats in both."
-    return Figure(
-        name,
-        title,
-        _svg(chart.properties(width=400, height=280), cells=values, front=_front(values)),
-        sentence + _repeats(values),
-    )
+    return _Plot(values, layers, sentence, lambda width: min(0.7 * width, TALLEST["trade_off"]))
 
 
-def claimed_and_measured(name: str, title: str, rows: Sequence[Point]) -> Figure:
-    """Measured speed-up against the claimed MAC ratio, both on logarithmic axes, with the line where a claim comes true."""
-    rows = [row for row in rows if row.claimed is not None and row.speedup is not None and not row.is_baseline]
+def _claimed_and_measured(rows: list[dict[str, Any]], axes: Mapping[str, _Axis], _: Shown) -> _Plot | str:
+    """What is measured against what is claimed, both on logarithmic axes, with the line where a claim comes true."""
+    rows = [row for row in rows if not row["baseline"] and min(row["x"], row["y_low"]) > 0]
     if not rows:
-        return Figure(
-            name, title, None, "No cell has both a claim and a measured speed-up, so there is nothing to hold against it."
-        )
-    values = [
-        {**_names(row), "x": row.claimed, **_scaled("y", Scale("×", 1.0), row.speedup or 0.0, row.speedup_low, row.speedup_high)}
-        for row in rows
-    ]
-    ends = [v[key] for v in values for key in ("x", "y_low", "y_high")]
+        return "No cell has both a claim and a measured ratio, so there is nothing to hold against it."
+    ends = [row[key] for row in rows for key in ("x", "y_low", "y_high")]
     low, high = min(1.0, *ends) * 0.9, max(1.0, *ends) * 1.1
-    import altair as alt
+    values = _drawn(rows)
+    for panel in _distinct(values, "panel"):
+        for kind, last in (("promise", high), ("none", 1.0)):
+            values += [
+                {"kind": kind, "panel": panel, "x": low, "y": low if kind == "promise" else 1.0},
+                {"kind": kind, "panel": panel, "x": high, "y": last},
+            ]
 
-    log = alt.Scale(type="log", base=2, domain=[low, high], nice=False)
-    x = alt.X("x:Q", title="claimed: fewer multiply-accumulates (×)", scale=log, axis=alt.Axis(**_ratio_ticks(low, high)))
-    y = alt.Y("y:Q", title="measured: speed-up (×)", scale=log, axis=alt.Axis(**_ratio_ticks(low, high)))
-    line = _chart("promise").mark_line(color=INK, strokeWidth=1)
-    level = _chart("none").mark_line(color=INK, opacity=0.4, strokeDash=[4, 3])
-    lines = {"promise": [{"x": low, "y": low}, {"x": high, "y": high}], "none": [{"x": low, "y": 1.0}, {"x": high, "y": 1.0}]}
-    chart = alt.layer(
-        line.encode(x=x, y=y),
-        level.encode(x=x, y=y),
-        _rule().encode(x=x, y=y, y2="y_high:Q").transform_calculate(y="datum.y_low"),
-        *_marks(values, x=x, y=y),
-    )
+    def layers() -> Sequence[alt.Chart]:
+        import altair as alt
+
+        log, ticks = alt.Scale(type="log", base=2, domain=[low, high], nice=False), alt.Axis(**_ratio_ticks(low, high))
+        x = alt.X("x:Q", title=axes["x"].title, scale=log, axis=ticks)
+        y = alt.Y("y:Q", title=f"measured {axes['y'].title}", scale=log, axis=ticks)
+        line = _only("promise").mark_line(color=drawing.INK, strokeWidth=0.8)
+        level = _only("none").mark_line(color=drawing.INK, opacity=0.5, strokeDash=[3, 2], strokeWidth=0.8)
+        return (line.encode(x=x, y=y), level.encode(x=x, y=y), *_whiskers(x, y), *_points(values, x, y))
+
     sentence = (
         "On the line a claim comes true; below it the device gives less than was claimed, below the dashed line it got slower."
     )
-    return Figure(name, title, _svg(chart.properties(width=400, height=340), cells=values, **lines), sentence + _repeats(values))
+    return _Plot(values, layers, sentence, lambda width: min(width, TALLEST["claimed_and_measured"]))
 
 
-def speedup_bars(name: str, title: str, rows: Sequence[Point]) -> Figure:
-    """Speed-up of every method on every backend, from 1 outwards on a logarithmic axis; pale where chance could explain it."""
-    rows = [row for row in rows if row.speedup is not None and not row.is_baseline]
+def _speedup_bars(rows: list[dict[str, Any]], axes: Mapping[str, _Axis], _: Shown) -> _Plot | str:
+    """A ratio of every method, from 1 outwards on a logarithmic axis; one bar a backend, where they differ."""
+    rows = [row for row in rows if not row["baseline"] and row["x_low"] > 0]
     if not rows:
-        return Figure(name, title, None, "No cell has a speed-up over a baseline, so there are no bars to draw.")
-    values = [
-        {**_names(row), **_scaled("x", Scale("×", 1.0), row.speedup or 1.0, row.speedup_low, row.speedup_high)} for row in rows
+        return "No cell has a ratio to a baseline, so there are no bars to draw."
+    ends = [row[key] for row in rows for key in ("x_low", "x_high")]
+    low, high = min(1.0, *ends) * 0.95, max(1.0, *ends) * 1.12
+    values = _drawn(rows)
+    bars, methods = _panels(values), _distinct(values, "method")
+    values.append({"kind": "one", "x": 1.0})
+
+    def layers() -> Sequence[alt.Chart]:
+        import altair as alt
+
+        log = alt.Scale(type="log", base=2, domain=[low, high], nice=False)
+        x = alt.X("x:Q", title=_with_better(axes["x"]), scale=log, axis=alt.Axis(**_ratio_ticks(low, high)))
+        y = alt.Y("method:N", title=None, sort=methods, scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1))
+        offset = alt.YOffset("panel:N", sort=bars)
+        scale = alt.Scale(domain=bars, range=drawing.fills(len(bars)))
+        colour = alt.Color("panel:N", scale=scale, legend=_legend(bars))
+        cells = _only("cell")
+        base = cells.mark_bar(stroke=drawing.INK, strokeWidth=0.4).encode(
+            x=x, x2=alt.datum(1.0), y=y, yOffset=offset, color=colour
+        )
+        whiskers = cells.mark_rule(color=drawing.INK, strokeWidth=0.8).encode(x=x, x2="x_high:Q", y=y, yOffset=offset)
+        even = cells.mark_text(text="n.s.", align="left", baseline="middle", dx=3, fontStyle="normal")
+        one = _only("one").mark_rule(color=drawing.INK, strokeWidth=0.8).encode(x=x)
+        return (
+            base,
+            whiskers.transform_calculate(x="datum.x_low"),
+            even.encode(x=x, y=y, yOffset=offset)
+            .transform_filter("!datum.significant")
+            .transform_calculate(x="max(datum.x_high, 1)"),
+            one,
+        )
+
+    height = max(60.0, 11.0 * len(bars) * len(methods))
+    sentence = "Bars start at 1, the baseline; thin lines are 95 % intervals. n.s.: cannot be told from 1."
+    return _Plot(values, layers, sentence, lambda _: height)
+
+
+def _sweep(rows: list[dict[str, Any]], axes: Mapping[str, _Axis], shown: Shown) -> _Plot | str:
+    """A metric over the strength of each family; the baseline, and what has no strength, across."""
+    if not any(row["strength"] is not None for row in rows):
+        return "No method was run at several strengths, so there is no sweep to draw."
+    swept = [
+        {**row, "kind": "cell", "x": row["strength"], "x_low": row["strength"], "x_high": row["strength"]}
+        for row in rows
+        if row["strength"] is not None
     ]
-    ends = [v[key] for v in values for key in ("x_low", "x_high")]
-    low, high = min(1.0, *ends) * 0.95, max(1.0, *ends) * 1.05
+    level = [{**row, "kind": "level"} for row in rows if row["baseline"]]
+    values = swept + level
+
+    def layers() -> Sequence[alt.Chart]:
+        import altair as alt
+
+        x = alt.X("x:Q", title=shown.swept, scale=alt.Scale(zero=False, nice=False, padding=8), axis=_ticks(swept, "x"))
+        y = alt.Y("y:Q", title=axes["y"].title, scale=_scale(rows, "y"), axis=_ticks(rows, "y"))
+        dashed = _only("level").mark_rule(color=drawing.INK, opacity=0.6, strokeDash=[3, 2], strokeWidth=0.8)
+        lines = _only("cell").mark_line(strokeWidth=0.9).encode(x=x, y=y, color=_colour(swept), order="x:Q")
+        return (dashed.encode(y=y), lines, *_whiskers(x, y), *_points(swept, x, y))
+
+    sentence = "Points are cells with their 95 % intervals; the dashed line is the baseline."
+    return _Plot(values, layers, sentence, lambda width: min(0.75 * width, TALLEST["sweep"]))
+
+
+_KINDS: Mapping[str, Callable[[list[dict[str, Any]], Mapping[str, _Axis], Shown], _Plot | str]] = {
+    "trade_off": _trade_off,
+    "claimed_and_measured": _claimed_and_measured,
+    "speedup_bars": _speedup_bars,
+    "sweep": _sweep,
+}
+
+
+def _rendered(spec: FigureSpec, plot: _Plot, is_exact: bool) -> str:
     import altair as alt
 
-    backends = _distinct(values, "backend")
-    log = alt.Scale(type="log", base=2, domain=[low, high], nice=False)
-    x = alt.X("x:Q", title="speed-up (×), right is faster", scale=log, axis=alt.Axis(**_ratio_ticks(low, high)))
-    y = alt.Y("method:N", title=None, sort=_distinct(values, "method"), scale=alt.Scale(paddingInner=0.25))
-    offset = alt.YOffset("backend:N", sort=backends)
-    colour = alt.Color("backend:N", title="backend", scale=alt.Scale(domain=backends, range=_cycle(PALETTE, backends)))
-    opacity = alt.condition("datum.significant", alt.value(1.0), alt.value(0.35))
-    bars = _chart("cells").mark_bar().encode(x=x, x2=alt.datum(1.0), y=y, yOffset=offset, color=colour, opacity=opacity)
-    whiskers = _rule().encode(x=x, x2="x_high:Q", y=y, yOffset=offset).transform_calculate(x="datum.x_low")
-    one = _chart("one").mark_rule(color=INK).encode(x=x)
-    height = max(120, 13 * len(backends) * len(_distinct(values, "method")))
-    chart = alt.layer(bars, whiskers, one).properties(width=260, height=height)
-    sentence = "Bars start at 1, the baseline; thin lines are 95 % intervals. Pale bars cannot be told from 1."
-    return Figure(name, title, _svg(chart, cells=values, one=[{"x": 1.0}]), sentence)
+    width = spec.width_in * drawing.POINTS_AN_INCH
+    panels = 1 if spec.kind == "speedup_bars" else len(_distinct(plot.values, "panel"))
+    columns = max(1, min(panels, int(spec.width_in / PANELS_A_ROW[spec.kind])))
+    rows = -(-panels // columns)
+
+    def chart(plot_width: float, plot_height: float | None) -> alt.LayerChart | alt.FacetChart:
+        height = min(plot.height(plot_width), TALLEST_FIGURE / rows) if plot_height is None else plot_height
+        layered = alt.layer(*plot.layers()).properties(width=plot_width, height=height)
+        if panels == 1:
+            return layered.properties(data=alt.NamedData(name="values"))
+        facet = alt.Facet("panel:N", sort=_panels(plot.values), title=None)
+        return layered.facet(facet, columns=columns, data=alt.NamedData(name="values"), spacing=10)
+
+    labels = _distinct(plot.values, "panel" if spec.kind == "speedup_bars" else "family")
+    settings = drawing.config(spec.font_size, spec.font, labels, width)
+    size = drawing.Size(width, None if spec.height is None else spec.height * drawing.POINTS_AN_INCH)
+    return drawing.fitted_svg(chart, plot.values, settings, columns, rows, size, is_exact=is_exact)
 
 
-def inline(svg: str, prefix: str) -> str:
-    """The SVG for the inside of a page: ids of its own, the page's colours, and as wide as there is room."""
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    return svg.replace(INK, "currentColor").replace(PAPER, "none")
+def front(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """The cells that no other cell beats in both metrics, leftmost first."""
+    found: list[dict[str, float]] = []
+    for row in sorted(rows, key=lambda r: (r["x"], -r["y"])):
+        if not found or row["y"] > found[-1]["y"]:
+            found.append({"x": row["x"], "y": row["y"]})
+    return found
 
 
-def _svg(chart: alt.LayerChart | alt.FacetChart, **datasets: Sequence[Mapping[str, Any]]) -> str:
-    """Data sets join by name after Altair is done: it would copy and check every value of every layer."""
-    import vl_convert
-
-    specification = {**chart.to_dict(), "config": _STYLE, "datasets": {name: list(rows) for name, rows in datasets.items()}}
-    svg: str = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
-    return svg
+def _drawn(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "kind": "cell"} for row in rows]
 
 
-def _names(row: Point) -> dict[str, Any]:
-    return {
-        "method": row.method,
-        "family": row.method.partition("(")[0],
-        "backend": row.backend,
-        "measured": row.measured,
-        "significant": row.significant,
-    }
-
-
-def _scaled(axis: str, scale: Scale, value: float, low: float | None, high: float | None) -> dict[str, float]:
-    ends = {"": value, "_low": value if low is None else low, "_high": value if high is None else high}
-    return {f"{axis}{end}": number / scale.factor for end, number in ends.items()}
-
-
-def _front(values: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """The cells that no other cell beats in both latency and accuracy, fastest first."""
-    front: list[dict[str, float]] = []
-    for value in sorted(values, key=lambda v: (v["x"], -v["y"])):
-        if not front or value["y"] > front[-1]["y"]:
-            front.append({"x": value["x"], "y": value["y"]})
-    return front
-
-
-def _chart(data: str) -> alt.Chart:
-    """A layer over the data set of this name."""
+def _only(kind: str) -> alt.Chart:
+    """A layer over the rows of one kind."""
     import altair as alt
 
-    chart: alt.Chart = alt.Chart(alt.NamedData(name=data))
+    chart: alt.Chart = alt.Chart().transform_filter(f"datum.kind == '{kind}'")
     return chart
 
 
-def _rule() -> alt.Chart:
-    chart: alt.Chart = _chart("cells").mark_rule(color=INK, opacity=0.55, strokeWidth=1)
-    return chart
+def _whiskers(x: alt.X, y: alt.Y) -> tuple[alt.Chart, alt.Chart]:
+    across = _only("cell").mark_rule(color=drawing.INK, opacity=0.6, strokeWidth=0.8)
+    upright = _only("cell").mark_rule(color=drawing.INK, opacity=0.6, strokeWidth=0.8)
+    return (
+        across.encode(x=x, x2="x_high:Q", y=y).transform_calculate(x="datum.x_low"),
+        upright.encode(x=x, y=y, y2="y_high:Q").transform_calculate(y="datum.y_low"),
+    )
 
 
-def _marks(values: Sequence[Mapping[str, Any]], **place: Any) -> list[alt.Chart]:
-    """The points: filled where measured, hollow where not; both layers share one legend."""
+def _points(values: Sequence[Mapping[str, Any]], x: alt.X, y: alt.Y) -> tuple[alt.Chart, alt.Chart]:
+    """Filled where measured, hollow where not; both layers share one legend."""
     import altair as alt
 
-    families, backends = _distinct(values, "family"), _distinct(values, "backend")
-    colours = alt.Scale(domain=families, range=_cycle(PALETTE, families))
-    shapes = alt.Scale(domain=backends, range=_cycle(SHAPES, backends))
-    colour, shape = alt.Color("family:N", title="method", scale=colours), alt.Shape("backend:N", title="backend", scale=shapes)
-    filled = _chart("cells").mark_point(size=75, opacity=0.9, strokeWidth=1.8, filled=True)
-    hollow = _chart("cells").mark_point(size=75, opacity=0.9, strokeWidth=1.8, filled=False)
-    return [
-        filled.encode(color=colour, shape=shape, **place).transform_filter("datum.measured"),
-        hollow.encode(color=colour, shape=shape, **place).transform_filter("!datum.measured"),
-    ]
+    families, colour = _distinct(values, "family"), _colour(values)
+    shape = alt.Shape("family:N", scale=alt.Scale(domain=families, range=drawing.shapes(len(families))), legend=_legend(families))
+    filled = _only("cell").mark_point(size=32, opacity=0.95, strokeWidth=1, filled=True).transform_filter("datum.measured")
+    hollow = _only("cell").mark_point(size=32, opacity=0.95, strokeWidth=1, filled=False).transform_filter("!datum.measured")
+    return filled.encode(x=x, y=y, color=colour, shape=shape), hollow.encode(x=x, y=y, color=colour, shape=shape)
+
+
+def _panels(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In the suite's order, though the first cells of one may have nothing to draw."""
+    ranks = {value["panel"]: value["rank"] for value in values if "rank" in value}
+    return sorted(ranks, key=lambda panel: ranks[panel])
+
+
+def _colour(values: Sequence[Mapping[str, Any]]) -> alt.Color:
+    import altair as alt
+
+    families = _distinct(values, "family")
+    scale = alt.Scale(domain=families, range=drawing.colours(len(families)))
+    return alt.Color("family:N", scale=scale, legend=_legend(families))
+
+
+def _legend(names: Sequence[str]) -> Any:
+    """None where there is only one: the caption names it."""
+    import altair as alt
+
+    return alt.Undefined if len(names) > 1 else None
 
 
 def _distinct(values: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    return list(dict.fromkeys(value[key] for value in values))
+    return list(dict.fromkeys(value[key] for value in values if key in value))
 
 
-def _cycle(choices: Sequence[str], names: Sequence[str]) -> list[str]:
-    return [choices[index % len(choices)] for index in range(len(names))]
+def _hollow(values: Sequence[Mapping[str, Any]]) -> str:
+    return "" if all(value.get("measured", True) for value in values) else " Hollow points were not measured on a device."
 
 
 def _repeats(values: Sequence[Mapping[str, Any]]) -> str:
-    families, backends = _distinct(values, "family"), _distinct(values, "backend")
-    hollow = "" if all(value["measured"] for value in values) else " Hollow points were not measured on a device."
-    repeated = len(families) > len(PALETTE) or len(backends) > len(SHAPES)
-    return hollow + (" There are more names than colours or shapes, so some repeat." if repeated else "")
+    many = max(len(_distinct(values, key)) for key in ("family", "panel")) > len(drawing.SHAPES)
+    return " There are more names than shapes, so some repeat in grey print." if many else ""
 
 
-def _axis_scale(values: Sequence[float]) -> alt.Scale:
-    """Logarithmic where the values span more than a factor of eight."""
+def _is_logarithmic(rows: Sequence[Mapping[str, Any]], axis: str) -> bool:
+    values = [row[axis] for row in rows]
+    return bool(min(values) > 0 and max(values) > LOGARITHMIC_FROM * min(values))
+
+
+def _scale(rows: Sequence[Mapping[str, Any]], axis: str) -> alt.Scale:
     import altair as alt
 
-    kind: Any = "log" if max(values) > 8 * min(values) else "linear"
-    return alt.Scale(type=kind, zero=False, nice=False, padding=16)
+    kind: Any = "log" if _is_logarithmic(rows, axis) else "linear"
+    return alt.Scale(type=kind, zero=False, nice=False, padding=8)
+
+
+def _ticks(rows: Sequence[Mapping[str, Any]], axis: str) -> alt.Axis:
+    """Few enough to be read; on a logarithmic axis 1, 2, 5 of each decade."""
+    import altair as alt
+
+    if not _is_logarithmic(rows, axis):
+        return alt.Axis(tickCount=5)
+    low, high = min(row[axis] for row in rows), max(row[axis] for row in rows)
+    steps = [factor * 10.0**decade for decade in range(-9, 12) for factor in (1, 2, 5)]
+    return alt.Axis(values=[step for step in steps if low * 0.8 <= step <= high * 1.25], format="~g")
 
 
 def _ratio_ticks(low: float, high: float) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from results import stats
 from results.quality import QUALITIES
 from results.record import Measurement, Origin, Record, Run, Samples
 
+if TYPE_CHECKING:
+    from reports.history import History
+
 ALPHA = 0.05
 """Share of false alarms that is borne among all the differences a report calls real (Benjamini and Hochberg 1995)."""
 
@@ -28,7 +31,12 @@ ORIGIN_REMARKS: Mapping[Origin, str] = {
     "estimated": "estimated: computed from a model, not measured",
 }
 
-CLAIMED_RATIOS: Mapping[str, str] = {"claimed_speedup": "nonzero_macs", "claimed_size_ratio": "weight_bytes"}
+CLAIMED_RATIOS: Mapping[str, str] = {
+    "claimed_speedup": "nonzero_macs",
+    "claimed_size_ratio": "weight_bytes",
+    "claimed_bits_ratio": "weight_bits",
+    "claimed_params_ratio": "nonzero_params",
+}
 """Derived metric -> the claim it is the ratio of: baseline over candidate, so above 1 is an improvement."""
 
 Key = TypeVar("Key", bound=Hashable)
@@ -93,6 +101,8 @@ class Findings:
     comparisons: Mapping[str, Comparison]
     changes: Mapping[str, Change]
     sha256: Mapping[str, str]
+    histories: Mapping[str, History] = field(default_factory=dict)
+    """By cell key: what earlier runs measured of the cells, where the caller has asked the store."""
 
     @property
     def run(self) -> Run:
@@ -121,7 +131,7 @@ def examine(run: Run, records: Sequence[Record]) -> Findings:
     """Compute every number of a run. Only cells whose status is ok have any: a wrong answer has no latency."""
     matrix = arrange(run, records)
     placed = {place: record for place, record in matrix.records.items() if record.status == "ok"}
-    measured = {r.id: {m.metric: _measured(m) for m in r.measurements} for r in placed.values()}
+    measured = {r.id: {m.metric: quantity_of(m) for m in r.measurements} for r in placed.values()}
     comparisons, why_no_ratio = _compare(matrix, placed, measured)
     changes, why_no_change = _changes(matrix, placed, measured)
     quantities = {
@@ -168,7 +178,8 @@ def corrected(p_values: Mapping[Key, float | None]) -> dict[Key, float]:
     return dict(zip(tested, stats.false_discovery(list(tested.values())), strict=True))
 
 
-def _measured(measurement: Measurement) -> Quantity:
+def quantity_of(measurement: Measurement) -> Quantity:
+    """Estimate, interval and remarks of one measurement by itself, or why there is no number."""
     samples, unit = measurement.samples, measurement.unit
     if samples is None:
         return Quantity(unit, missing=measurement.reason, origin=measurement.origin)

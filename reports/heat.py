@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from reports.contests import Contest
 from reports.findings import Findings
 from reports.matrix import Place
 from reports.rounding import Scale, printed
@@ -22,15 +23,20 @@ class Square(NamedTuple):
     record_id: str | None = None
     not_measured: str | None = None
     """`simulated`, `emulated` or `estimated`."""
+    method: str = ""
+    """Named where the row does not name it."""
+    speedup: float | None = None
+    """What `text` prints, where it prints a ratio."""
 
 
 class HeatRow(NamedTuple):
-    method: str
+    label: str
     squares: tuple[Square, ...]
 
 
 class HeatBlock(NamedTuple):
     model: str
+    """Empty where the rows are models."""
     rows: tuple[HeatRow, ...]
 
 
@@ -41,30 +47,60 @@ class Head(NamedTuple):
 
 
 class Heat(NamedTuple):
+    axes: tuple[str, ...]
+    """What a column is: the backend, then each further axis that varies."""
+    columns: tuple[tuple[str, ...], ...]
     heads: tuple[tuple[Head, ...], ...]
-    """One line an axis: the backend, then each further axis that varies."""
+    """One line an axis."""
+    origins: tuple[str | None, ...]
+    """Of each column, how its times came about where none is measured."""
     blocks: tuple[HeatBlock, ...]
 
 
-def heat(findings: Findings) -> Heat:
+def heat(findings: Findings, is_shown: Callable[[Place], bool] = lambda _: True) -> Heat:
     """Rows: model and method. Columns: backend, and target, threads and batch where they vary. All in the suite's order."""
+    squares = {place: _square(findings, place, record) for place, record in findings.matrix.records.items() if is_shown(place)}
+    return _arranged(findings, squares, lambda place: (place.model, place.method))
+
+
+def winners(findings: Findings, found: Iterable[Contest]) -> Heat:
+    """The fastest method that keeps its quality, for every model (a row) on every backend and device (a column)."""
+    squares = {}
+    for contest in found:
+        best = contest.keeping
+        if best is None:
+            squares[contest.place] = Square("none is faster", "even")
+        else:
+            squares[contest.place] = _square(findings, contest.place, best)._replace(method=best.axes.method)
+    return _arranged(findings, squares, lambda place: ("", place.model))
+
+
+def _arranged(findings: Findings, squares: Mapping[Place, Square], row_of: Callable[[Place], tuple[str, str]]) -> Heat:
+    """Squares in rows: (block, row) by place; a place without one is left blank."""
     matrix = findings.matrix
     axes = ("backend", *matrix.varying(besides=("model", "method", "backend")))
     found: dict[tuple[str, str], dict[tuple[str, ...], Square]] = {}
-    for place, record in matrix.records.items():
-        column = tuple(place.label(axis) for axis in axes)
-        found.setdefault((place.model, place.method), {})[column] = _square(findings, place, record)
+    for place, square in squares.items():
+        found.setdefault(row_of(place), {})[tuple(place.label(axis) for axis in axes)] = square
     rank = {axis: {label: i for i, label in enumerate(matrix.labels[axis])} for axis in axes}
     columns = sorted(
-        dict.fromkeys(column for squares in found.values() for column in squares),
+        dict.fromkeys(column for row in found.values() for column in row),
         key=lambda column: tuple(rank[axis][label] for axis, label in zip(axes, column, strict=True)),
     )
     blocks = []
     for model, group in itertools.groupby(found.items(), key=lambda item: item[0][0]):
-        rows = (HeatRow(method, tuple(row.get(column, Square("", "absent")) for column in columns)) for (_, method), row in group)
+        rows = (HeatRow(label, tuple(row.get(column, Square("", "absent")) for column in columns)) for (_, label), row in group)
         blocks.append(HeatBlock(model, tuple(rows)))
     heads = tuple(tuple(_heads(columns, level, axis)) for level, axis in enumerate(axes))
-    return Heat(heads, tuple(blocks))
+    origins = tuple(_origin([row[column] for row in found.values() if column in row]) for column in columns)
+    return Heat(axes, tuple(columns), heads, origins, tuple(blocks))
+
+
+def _origin(squares: Iterable[Square]) -> str | None:
+    origins = {
+        square.not_measured for square in squares if square.shade in ("baseline", "even", "ok") or square.shade[-1].isdigit()
+    }
+    return origins.pop() if len(origins) == 1 else None
 
 
 def _heads(columns: Sequence[tuple[str, ...]], level: int, axis: str) -> Iterator[Head]:
@@ -78,13 +114,14 @@ def _square(findings: Findings, place: Place, record: Record) -> Square:
     origin = findings.quantity(record, "latency").origin
     not_measured = origin if origin not in (None, "measured") else None
     if findings.matrix.baseline(place) == place:
-        return Square("1", "baseline", record.id, not_measured)
+        return Square("1", "baseline", record.id, not_measured, speedup=1.0)
     speedup = findings.quantity(record, "speedup")
     if speedup.value is None:
         return Square("no ratio", "ok", record.id, not_measured)
     text = f"{printed(Scale('×', 1.0), speedup.value).value}×"
     if not speedup.significant:
-        return Square(text, "even", record.id, not_measured)
+        return Square(text, "even", record.id, not_measured, speedup=speedup.value)
     gain = max(speedup.value, 1 / speedup.value)
     direction = "faster" if speedup.value > 1 else "slower"
-    return Square(text, f"{direction}{sum(gain >= step for step in STEPS)}", record.id, not_measured)
+    shade = f"{direction}{sum(gain >= step for step in STEPS)}"
+    return Square(text, shade, record.id, not_measured, speedup=speedup.value)

@@ -1,39 +1,32 @@
-"""The page of a run and the page of a cell: self-contained HTML without a script or an external request."""
+"""The page of a run, and of one model or device of a large one: HTML that asks for nothing but the files beside it."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jinja2
-import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from reports import figures
-from reports.dots import is_thinned, sample_dots
-from reports.findings import Findings, Quantity, timed_values
-from reports.heat import heat
-from reports.matrix import AXES, place_of
+from reports.charts import chart_data
+from reports.contests import Contest, is_part
+from reports.findings import Findings
+from reports.heat import heat, winners
+from reports.history_plot import changed_cells
+from reports.layers import layers_of_run
+from reports.markup import table_markup
 from reports.metrics import METRICS, title_of
-from reports.rounding import alone, scale_for
-from reports.sentences import answers, cell_sentence, claims_sentences
+from reports.page import MEANINGS, templates
+from reports.sentences import answers, claims_sentences, summary, trust
+from reports.sheets import Page, Sheet
+from reports.sweeps import METRICS as SWEPT
 from reports.table import Table, shortened
 from reports.tree import json_tree
 from results import stats
-from results.record import STATUSES, Measurement, Record
+from results.record import STATUSES, Record
 
-MEANINGS: Mapping[str, str] = {
-    "ok": "ran, and its answers are right",
-    "unsupported": "this backend cannot run this network; nothing went wrong",
-    "wrong": "ran, but its answers are not the compressed network's own, so no number of it counts",
-    "failed": "training, compressing, building or running ended with an error",
-    "unreachable": "the device did not answer",
-    "invalid": "measured under conditions that void it",
-}
 SETTINGS: Mapping[str, str] = {
     "launches": "process launches of each cell",
     "warmup_samples": "least samples for warm-up",
@@ -43,12 +36,14 @@ SETTINGS: Mapping[str, str] = {
     "min_sample_s": "least seconds of a sample",
     "max_launch_s": "most seconds of a launch",
     "check_inputs": "answers checked before timing",
+    "profile": "operators timed by the runtime's own profiler",
     "evaluation_size": "test examples for accuracy",
 }
 """How a suite's sampling settings are called on the page."""
-PERCENTILES = (90, 99)
-MIN_DOTS = 8
-"""Fewer samples are listed, not drawn."""
+MAX_SENTENCES, MAX_ANSWERS = 6, 24
+"""Sentences that are read, and that are looked up: more are folded, or left to the matrix of winners and the models' own pages."""
+MAX_PAPER_ROWS = 250
+"""A longer table of a paper is a file to download."""
 LINKS_SHOWN = 12
 """Cells that one line of \"what was not ok\" links to by name; the line says how many more there are."""
 
@@ -58,50 +53,62 @@ class Trouble(NamedTuple):
 
     status: str
     reason: str
+    cells: int
     shown: tuple[Record, ...]
-    more: int
+
+    @property
+    def more(self) -> int:
+        return self.cells - len(self.shown)
 
 
 class Drawing(NamedTuple):
     title: str
     sentence: str
-    svg: Markup | None
     file: str | None
+    pdf: str | None
+    width: float
+    height: float
+    """Pixels, so that nothing moves when the file has come."""
 
 
-class Reading(NamedTuple):
-    """One measurement of one cell, as its page shows it."""
-
-    title: str
-    text: str
-    missing: str | None
-    facts: tuple[tuple[str, str], ...]
-    remarks: tuple[str, ...]
-    plot: Markup | None
-    thinned: bool
-
-
-def index_page(findings: Findings, tables: Sequence[Table], papers: Sequence[Table], drawings: Sequence[figures.Figure]) -> str:
-    """The page of a run. `tables`: one a model; `papers`: those the suite asks for."""
+def index_page(
+    findings: Findings,
+    found: Sequence[Contest],
+    sheets: Sequence[Sheet],
+    pages: Sequence[Page],
+    papers: Sequence[Table],
+    drawings: Sequence[figures.Figure],
+) -> str:
+    """The page of a run. `pages`: what holds the sheets where the index does not; `papers`: the tables that the suite asks for."""
     matrix = findings.matrix
     counts = Counter(record.status for record in matrix.records.values())
     document = findings.run.document
     return (
-        _templates()
+        templates()
         .get_template("index.html.j2")
         .render(
             run=findings.run,
             about=document.get("about", ""),
-            document=document,
-            answers=answers(findings),
-            claims=claims_sentences(findings),
+            summary=[*summary(findings, found), *claims_sentences(findings)],
+            trust=trust(findings),
+            answers=answers(findings, found) if len(found) <= MAX_ANSWERS else (),
+            is_long=len(found) > MAX_SENTENCES,
+            winners=winners(findings, found) if len(found) > 1 else None,
             counts=[(status, counts[status], MEANINGS[status]) for status in STATUSES if counts[status]],
             total=len(matrix.records),
             troubles=_troubles(findings),
-            heat=heat(findings),
-            drawings=[_drawing(figure, number) for number, figure in enumerate(drawings)],
-            tables=tables,
+            heat=None if pages else heat(findings, lambda place: not is_part(findings, matrix.records[place])),
+            drawings=[_drawing(figure) for figure in drawings],
+            chart_data=chart_data(findings),
+            history=changed_cells(findings),
+            layers=layers_of_run(findings),
+            sheets=() if pages else sheets,
+            pages=pages,
+            page_of={page.label: page.file for page in pages if page.axis == "model"},
+            table_markup=table_markup,
+            sweep_titles=[title_of(metric) for metric in SWEPT],
             papers=papers,
+            max_paper_rows=MAX_PAPER_ROWS,
             legend=[(metric.title, metric.meaning) for metric in METRICS.values() if metric.meaning],
             baseline=[(axis, str(label)) for axis, label in dict(document.get("baseline") or {}).items()],
             sampling=_plain(document.get("sampling", {})),
@@ -114,52 +121,25 @@ def index_page(findings: Findings, tables: Sequence[Table], papers: Sequence[Tab
     )
 
 
-def cell_page(findings: Findings, record: Record) -> str:
-    place = place_of(record.axes)
-    facts = {
-        "record": record.id,
-        "run": record.run_id,
-        "cell key": record.cell_key,
-        "input hash": record.input_hash,
-        "machine key": record.machine_key,
-        "record sha256": findings.sha256[record.id],
-    }
+def sheets_page(findings: Findings, page: Page, found: Sequence[Contest]) -> str:
+    """The page of one model or one device of a run that is too large for one page."""
+    models = {sheet.model for sheet in page.sheets if not sheet.is_layer}
+    shown = {(sheet.model, sheet.target) for sheet in page.sheets if not sheet.is_layer}
+    found = [contest for contest in found if (contest.place.model, contest.place.target) in shown]
     return (
-        _templates()
-        .get_template("cell.html.j2")
+        templates()
+        .get_template("sheets.html.j2")
         .render(
-            record=record,
-            suite=findings.run.suite,
-            place=place,
-            axes=[(axis, place.label(axis)) for axis in AXES],
-            sentence_parts=cell_sentence(findings, record),
-            meaning=MEANINGS[record.status],
-            claims=_claims(findings, record),
-            readings=[_reading(findings, record, measurement) for measurement in record.measurements],
-            hashes=facts,
-            provenance=[(name, json_tree(section)) for name, section in record.provenance.items()],
+            run=findings.run,
+            page=page,
+            answers=answers(findings, found) if len(found) <= MAX_ANSWERS else (),
+            winners=winners(findings, found) if len(models) > 1 else None,
+            heat=heat(findings, lambda place: (place.model, place.target) in shown) if len(models) == 1 else None,
+            sheets=page.sheets,
+            table_markup=table_markup,
+            sweep_titles=[title_of(metric) for metric in SWEPT],
         )
     )
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["breakable"] = breakable
-    environment.globals["place_of"] = place_of
-    return environment
-
-
-def breakable(label: str) -> Markup:
-    """A label that may be broken after its punctuation, where a reader would break it."""
-    return Markup(re.sub(r"([(_,/])", r"\1<wbr>", str(escape(label))))  # noqa: S704 - escaped before the marks are put in
 
 
 def _troubles(findings: Findings) -> list[Trouble]:
@@ -169,14 +149,14 @@ def _troubles(findings: Findings) -> list[Trouble]:
             reason = shortened(record.reason or record.error_class or "no reason was recorded")
             groups.setdefault((record.status, reason), []).append(record)
     ordered = sorted(groups.items(), key=lambda item: STATUSES.index(item[1][0].status), reverse=True)
-    return [Trouble(*key, tuple(found[:LINKS_SHOWN]), max(0, len(found) - LINKS_SHOWN)) for key, found in ordered]
+    return [Trouble(*key, len(found), tuple(found[:LINKS_SHOWN])) for key, found in ordered]
 
 
-def _drawing(figure: figures.Figure, number: int) -> Drawing:
-    if figure.svg is None:
-        return Drawing(figure.title, figure.sentence, None, None)
-    svg = Markup(figures.inline(figure.svg, f"f{number}"))  # noqa: S704 - the SVG writer escapes every label (tested)
-    return Drawing(figure.title, figure.sentence, svg, f"figures/{figure.name}.svg")
+def _drawing(figure: figures.Figure) -> Drawing:
+    file = None if figure.svg is None else f"figures/{figure.name}.svg"
+    size = re.search(r'width="([0-9.]+)" height="([0-9.]+)"', figure.svg or "")
+    pdf = None if figure.pdf is None else f"figures/{figure.name}.pdf"
+    return Drawing(figure.title, figure.sentence, file, pdf, *(map(float, size.groups()) if size else (0.0, 0.0)))
 
 
 def _machines(findings: Findings) -> list[tuple[str, tuple[str, ...], Markup]]:
@@ -189,70 +169,7 @@ def _machines(findings: Findings) -> list[tuple[str, tuple[str, ...], Markup]]:
     return [(key, tuple(targets), json_tree(device)) for key, (targets, device) in found.items()]
 
 
-def _claims(findings: Findings, record: Record) -> list[tuple[str, str]]:
-    """Claims as the method states them, and their ratio to the baseline's where the cell is ok."""
-    claimed = [
-        (title_of(name), f"{value:,}" if isinstance(value, (int, float)) else str(value)) for name, value in record.claims.items()
-    ]
-    if record.status != "ok":
-        return claimed
-    ratios = [
-        (title_of(name), alone(name, findings.quantity(record, name))) for name in ("claimed_speedup", "claimed_size_ratio")
-    ]
-    return claimed + [(title, text) for title, text in ratios if text]
-
-
 def _plain(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (SETTINGS.get(name, name.replace("_", " ")), "all" if value is None else str(value)) for name, value in settings.items()
     ]
-
-
-def _reading(findings: Findings, record: Record, measurement: Measurement) -> Reading:
-    samples = measurement.samples
-    title = title_of(measurement.metric)
-    if record.status != "ok":
-        return Reading(title, "", f"not shown: the cell is {record.status}", tuple(_facts(measurement, None)), (), None, False)
-    quantity = findings.quantity(record, measurement.metric)
-    if samples is None or quantity.value is None:
-        return Reading(title, "", quantity.missing, tuple(_facts(measurement, None)), (), None, False)
-    values = timed_values(samples)
-    plot = None
-    if len(values) >= MIN_DOTS and measurement.unit != "1":
-        scale = scale_for(measurement.unit, measurement.metric, [quantity.value])
-        label = f"{title} in {scale.unit}, every sample in the order taken"
-        plot = sample_dots(samples, scale, quantity.value, label)
-    facts = tuple(_facts(measurement, quantity))
-    text = alone(measurement.metric, quantity)
-    return Reading(title, text, None, facts, quantity.remarks, plot, plot is not None and is_thinned(samples))
-
-
-def _facts(measurement: Measurement, quantity: Quantity | None) -> Iterator[tuple[str, str]]:
-    yield "how", measurement.method
-    yield "origin", measurement.origin
-    if measurement.clock:
-        yield "clock", measurement.clock
-    if measurement.derived_from:
-        yield "derived from", ", ".join(map(title_of, measurement.derived_from))
-    samples = measurement.samples
-    if quantity is None or samples is None:
-        return
-    timed = int(samples.timed.sum())
-    launches = len(np.unique(samples.launch))
-    if measurement.unit == "1":
-        yield "examples", f"{timed:,}"
-    elif timed > 1:
-        warm = len(samples) - timed
-        yield "samples", f"{timed:,} in {launches} {'launch' if launches == 1 else 'launches'}, {warm:,} for warm-up"
-        if timed < MIN_DOTS:
-            yield (
-                "each",
-                ", ".join(alone(measurement.metric, Quantity(measurement.unit, v)) for v in timed_values(samples).tolist()),
-            )
-    if quantity.interval_method:
-        yield "interval", quantity.interval_method
-    if measurement.unit == "s":
-        for share in PERCENTILES:
-            value = stats.percentile(samples, share)
-            if value is not None:
-                yield f"p{share:g}", alone(measurement.metric, Quantity(measurement.unit, value))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
+from reports.folder import ReportError
+from results.printable import printable
 from results.record import Axes, Record, Run
 
 AXES = ("model", "method", "backend", "target", "threads", "batch")
@@ -37,19 +41,31 @@ class Matrix:
     labels: Mapping[str, tuple[str, ...]]
     """axis -> labels that have a record."""
 
+    @cached_property
+    def by_model(self) -> Mapping[str, Mapping[Place, Record]]:
+        """The records of each model, so that a table of one of hundreds need not look at all."""
+        return {model: dict(group) for model, group in itertools.groupby(self.records.items(), lambda item: item[0].model)}
+
     def varying(self, besides: Iterable[str] = ()) -> tuple[str, ...]:
         """Axes with more than one label: what must be printed for a cell to be named without doubt."""
         return tuple(axis for axis in AXES if axis not in besides and len(self.labels[axis]) > 1)
 
     def baseline(self, place: Place) -> Place | None:
         """The place that a ratio of `place` is relative to; None when the suite names no baseline."""
-        replaced = {axis: str(label) for axis, label in dict(self.run.document.get("baseline") or {}).items()}
+        replaced = {axis: printable(str(label)) for axis, label in dict(self.run.document.get("baseline") or {}).items()}
         return place._replace(**replaced) if replaced else None
 
 
 def arrange(run: Run, records: Sequence[Record]) -> Matrix:
     """Put every record in its place. A later record of the same place (a retry) replaces the earlier one."""
-    placed = {place_of(record.axes): record for record in records}
+    placed: dict[Place, Record] = {}
+    for record in records:
+        place = place_of(record.axes)
+        if place in placed and placed[place].axes != record.axes:
+            raise ReportError(
+                f"two cells differ by hidden characters alone and would print as one: {', '.join(place)}; rename one"
+            )
+        placed[place] = record
     labels = {axis: _ordered(_document_labels(run, axis), (place.label(axis) for place in placed)) for axis in AXES}
     rank = {axis: {label: index for index, label in enumerate(labels[axis])} for axis in AXES}
     order = sorted(placed, key=lambda place: tuple(rank[axis][label] for axis, label in zip(AXES, place, strict=True)))
@@ -57,14 +73,16 @@ def arrange(run: Run, records: Sequence[Record]) -> Matrix:
 
 
 def place_of(axes: Axes) -> Place:
+    """Where a cell stands, by labels that can be shown anywhere: a suite may put in its names what it likes."""
     whole = axes.layer is None or axes.model.endswith(f"/{axes.layer}")
     model = axes.model if whole else f"{axes.model}/{axes.layer}"
-    return Place(model, axes.method, axes.backend, axes.target, str(axes.threads), str(axes.batch))
+    model, method, backend, target = map(printable, (model, axes.method, axes.backend, axes.target))
+    return Place(model, method, backend, target, str(axes.threads), str(axes.batch))
 
 
 def _document_labels(run: Run, axis: str) -> list[str]:
     if axis in _DOCUMENT_KEYS:
-        return [str(label) for label in run.document.get(_DOCUMENT_KEYS[axis], ())]
+        return [printable(str(label)) for label in run.document.get(_DOCUMENT_KEYS[axis], ())]
     return [str(point[axis]) for point in run.document.get("operating_points", ()) if axis in point]
 
 

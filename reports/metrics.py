@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from results.printable import printable
+
 
 class Metric(NamedTuple):
     title: str
@@ -23,7 +25,11 @@ METRICS: Mapping[str, Metric] = {
         "claimed MAC ratio", meaning="the baseline's non-zero multiply-accumulates over this network's: what the method promises"
     ),
     "claimed_size_ratio": Metric("claimed bytes ratio", meaning="the same for the bytes of the weights"),
-    "quality": Metric("quality", "high", meaning="of the answers of the very artifact that was timed, by the network's own metric"),
+    "claimed_bits_ratio": Metric("claimed bits ratio", meaning="the same for the bits of one weight"),
+    "claimed_params_ratio": Metric("claimed parameters ratio", meaning="the same for the parameters that are not zero"),
+    "quality": Metric(
+        "quality", "high", meaning="of the answers of the very artifact that was timed, by the network's own metric"
+    ),
     "quality_change": Metric(
         "quality change", "high", meaning="against the baseline over the same examples, in percentage points"
     ),
@@ -46,4 +52,4 @@ METRICS: Mapping[str, Metric] = {
 
 
 def title_of(metric: str) -> str:
-    return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
+    return METRICS[metric].title if metric in METRICS else printable(metric.replace("_", " "))

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
+import gc
+import json
+import multiprocessing
+import os
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from reports import figures, html
+from reports.cell import cell_page, has_downloads
+from reports.charts import vega
+from reports.contests import contests, is_part
 from reports.findings import Findings, examine
-from reports.latex import latex
-from reports.matrix import Place
-from reports.table import Table, by_method, paper_table
-from reports.text import csv_text, markdown
-from results.record import Record, Run
+from reports.folder import ReportError, write_folder
+from reports.history import histories
+from reports.paper import paper_figures, paper_tables, write_figures, write_proof, write_tables
+from reports.sheets import cut_into_sheets, pages_of
+from reports.table import by_method
+from results.paper import FigureSpec
+from results.query import Past
+from results.record import Record, Run, plain
 
-MANIFEST = ".assay-report"
-"""Lists the files of the report in a folder, so that a later one knows which of them are its own to remove."""
-MAX_DRAWN = 12
+CELLS_A_PROCESS = 400
+"""Cells whose pages keep another process busy for longer than it takes to start."""
+PAGE: Mapping[str, Any] = {"width": 6.0, "font_size": 9.0}
+"""Inches and points of a drawing on the page."""
+MAX_DRAWN = 6
 """Models, targets and operating points that get figures of their own: nobody reads a page of hundreds. The page says so."""
-_OURS = re.compile(r"(cells/[0-9a-f-]+\.html|tables/[A-Za-z0-9_-]+\.(tex|csv|md)|figures/[A-Za-z0-9_-]+\.svg)")
 
 
-class ReportError(Exception):
-    """The report cannot be made. The message says what happened, where, and what to do."""
+def write_report(run: Run, records: Sequence[Record], out: Path, past: Iterable[Past] = ()) -> Path:
+    """Render all, then put it in place; returns `out/index.html`. What is in `out` and not ours is left alone.
 
-
-def write_report(run: Run, records: Sequence[Record], out: Path) -> Path:
-    """Render all, then put it in place; returns `out/index.html`. What is in `out` and not ours is left alone."""
+    `past`: what the store knows of the latency of these cells, this run included.
+    """
     check_ids(records)
-    findings = examine(run, records)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.rendering-") as folder:
-            render(findings, Path(folder))
-            publish(Path(folder), out)
-    except OSError as error:
-        raise ReportError(
-            f"cannot write the report to {out}: {error.strerror or error}. Free it up or choose another folder."
-        ) from error
-    return out / "index.html"
+    findings = dataclasses.replace(examine(run, records), histories=histories(past))
+    return write_folder(out, lambda folder: render(findings, folder))
 
 
 def check_ids(records: Iterable[Record]) -> None:
@@ -57,86 +61,91 @@ def check_ids(records: Iterable[Record]) -> None:
 
 
 def render(findings: Findings, folder: Path) -> None:
-    """Write index.html, cells/, tables/ and figures/ into an empty folder."""
+    """Write index.html, cells/, tables/ and figures/ into an empty folder; models/ and devices/ where one page cannot hold all."""
     for name in ("cells", "tables", "figures"):
         (folder / name).mkdir()
-    tables = [by_method(findings, model) for model in findings.matrix.labels["model"]]
-    papers = list(_papers(findings, {table.name for table in tables}))
-    drawings = list(draw(findings))
-    for table in (*tables, *papers):
-        for suffix, text in (("tex", latex(table)), ("csv", csv_text(table)), ("md", markdown(table))):
-            (folder / "tables" / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
-    for drawing in drawings:
-        if drawing.svg is not None:
-            (folder / "figures" / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
-    for record in findings.matrix.records.values():
-        (folder / "cells" / f"{record.id}.html").write_text(html.cell_page(findings, record), encoding="utf-8")
-    (folder / "index.html").write_text(html.index_page(findings, tables, papers, drawings), encoding="utf-8")
+    with cell_pages(findings, folder / "cells"):
+        tables = [by_method(findings, model) for model in findings.matrix.labels["model"]]
+        papers = paper_tables(findings, taken=(table.name for table in tables))
+        drawings = list(draw(findings))
+        plates = paper_figures(findings, taken=(drawing.name for drawing in drawings))
+        drawings = [*plates, *drawings]
+        write_tables((*tables, *papers), folder / "tables")
+        write_figures(drawings, folder / "figures")
+        write_proof(papers, plates, folder / "tables")
+        found = contests(findings)
+        sheets = cut_into_sheets(findings, tables)
+        pages = pages_of(sheets)
+        for page in pages:
+            (folder / page.file).parent.mkdir(exist_ok=True)
+            (folder / page.file).write_text(html.sheets_page(findings, page, found), encoding="utf-8")
+        (folder / "assets" / "vega.js").write_text(vega(), encoding="utf-8")
+        (folder / "index.html").write_text(html.index_page(findings, found, sheets, pages, papers, drawings), encoding="utf-8")
+
+
+@contextmanager
+def cell_pages(findings: Findings, folder: Path) -> Iterator[None]:
+    """Write the page of every cell while the body runs: many of them by processes of their own, which share the findings by forking."""
+    records = list(findings.matrix.records.values())
+    workers = min(os.cpu_count() or 1, len(records) // CELLS_A_PROCESS)
+    if workers < 1:
+        write_cells(findings, records, folder)
+        yield
+        return
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, fork, initializer=_adopt, initargs=(findings, folder)) as pool:
+        parts = [pool.submit(_write_part, part, 4 * workers) for part in range(4 * workers)]
+        try:
+            yield
+            for part in parts:
+                part.result()
+        except BrokenProcessPool as error:
+            raise ReportError(
+                f"a process that writes pages into {folder} was killed, perhaps for want of memory. Render again."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def write_cells(findings: Findings, records: Iterable[Record], folder: Path) -> None:
+    """The page of each record, and the record itself where there is room for all of them."""
+    for record in records:
+        (folder / f"{record.id}.html").write_text(cell_page(findings, record), encoding="utf-8")
+        if has_downloads(findings):
+            (folder / f"{record.id}.json").write_text(json.dumps(record.to_json(), default=plain), encoding="utf-8")
+
+
+_adopted: list[tuple[Findings, Path]] = []
+"""In a worker process: what it was forked with."""
+
+
+def _adopt(findings: Findings, folder: Path) -> None:
+    _adopted.append((findings, folder))
+    gc.freeze()  # what was inherited stays shared: the collector would touch, and so copy, all of it
+
+
+def _write_part(part: int, parts: int) -> None:
+    findings, folder = _adopted[0]
+    write_cells(findings, list(findings.matrix.records.values())[part::parts], folder)
 
 
 def draw(findings: Findings) -> Iterator[figures.Figure]:
     """Claimed against measured for the whole run; the trade-off and the bars for each model, target and operating point."""
     matrix = findings.matrix
-    contexts: dict[Place, list[Place]] = {}
-    for place in matrix.records:
-        contexts.setdefault(place._replace(method="", backend=""), []).append(place)
-    everything = figures.points(findings, matrix.records)
-    yield figures.claimed_and_measured("claimed-and-measured", "Claimed and measured", everything)
-    for number, (context, places) in enumerate(itertools.islice(contexts.items(), MAX_DRAWN), start=1):
-        points = figures.points(findings, places)
-        varying = matrix.varying(besides=("method", "backend"))
-        named = ", ".join(f"{axis} {label}" for axis, label in zip(context._fields, context, strict=True) if axis in varying)
-        suffix = f": {named}" if named else ""
-        yield figures.pareto(f"trade-off-{number}", f"Accuracy and latency{suffix}", points)
-        yield figures.speedup_bars(f"speed-up-{number}", f"Speed-up{suffix}", points)
-    if len(contexts) > MAX_DRAWN:
-        sentence = (
-            f"Drawn are the first {MAX_DRAWN} of {len(contexts)} models, targets and operating points. The tables have them all."
-        )
+    whole = [place for place, record in matrix.records.items() if not is_part(findings, record)]
+    spots = list(dict.fromkeys(place._replace(method="", backend="") for place in whole))
+    varying = matrix.varying(besides=("method", "backend"))
+    models = tuple(dict.fromkeys(place.model for place in whole))
+    claims = FigureSpec("claimed-and-measured", "claimed_and_measured", only={"model": models}, panels=(), **PAGE)
+    yield figures.draw(claims, findings, "Claimed and measured", is_exact=False)
+    if len(spots) > MAX_DRAWN:
+        sentence = f"Drawn by themselves are up to {MAX_DRAWN} models, targets and operating points; this run has {len(spots)}. The tables have them all."
         yield figures.Figure("more", "Not drawn", None, sentence)
-
-
-def publish(rendered: Path, out: Path) -> None:
-    """Move a finished report into place file by file, each move atomic, the index last.
-
-    Killed at any point, `out` holds an index whose every link leads to a whole page: the old index with cells old or new, or
-    the new index with new cells. Files of an older report that the new one lacks are removed after that.
-    """
-    out.mkdir(exist_ok=True)
-    old = _listed(out / MANIFEST)
-    new = {path.relative_to(rendered).as_posix() for path in rendered.glob("*/*")}
-    _write_manifest(rendered, out, old | new)
-    for name in ("cells", "tables", "figures"):
-        (out / name).mkdir(exist_ok=True)
-    for name in sorted(new):
-        (rendered / name).replace(out / name)
-    (rendered / "index.html").replace(out / "index.html")
-    for name in sorted(old - new):
-        (out / name).unlink(missing_ok=True)
-    _write_manifest(rendered, out, new)
-
-
-def _listed(manifest: Path) -> set[str]:
-    """Names in a manifest that can only be ours: it is not trusted to point anywhere else."""
-    if not manifest.exists():
-        return set()
-    return {line for line in manifest.read_text(encoding="utf-8").splitlines() if _OURS.fullmatch(line)}
-
-
-def _write_manifest(rendered: Path, out: Path, names: set[str]) -> None:
-    fresh = rendered / MANIFEST
-    fresh.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
-    fresh.replace(out / MANIFEST)
-
-
-def _papers(findings: Findings, taken: set[str]) -> Iterator[Table]:
-    """The tables that the suite asks for. A name becomes a file name: what cannot be in one is replaced, and no two are alike."""
-    taken = set(taken)
-    for spec in findings.run.document.get("tables", ()):
-        name = base = re.sub(r"[^A-Za-z0-9_-]+", "-", str(spec["name"]))[:64] or "table"
-        count = 1
-        while name in taken:
-            count += 1
-            name = f"{base}-{count}"
-        taken.add(name)
-        yield paper_table({**spec, "name": name}, findings)
+        return
+    for number, context in enumerate(spots, start=1):
+        only = {axis: (context.label(axis),) for axis in varying}
+        suffix = ": " + ", ".join(f"{axis} {label}" for axis, (label,) in only.items()) if only else ""
+        trade_off = FigureSpec(f"trade-off-{number}", "trade_off", only=only, **PAGE)
+        yield figures.draw(trade_off, findings, f"Accuracy and latency{suffix}", is_exact=False)
+        bars = FigureSpec(f"speed-up-{number}", "speedup_bars", only=only, **PAGE)
+        yield figures.draw(bars, findings, f"Speed-up{suffix}", is_exact=False)

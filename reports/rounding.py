@@ -31,6 +31,8 @@ class Printed(NamedTuple):
     value: str
     low: str = ""
     high: str = ""
+    half: str = ""
+    """Half the interval's width, where that is asked for instead of its ends."""
 
 
 def scale_for(unit: str, metric: str, values: Iterable[float]) -> Scale:
@@ -39,6 +41,8 @@ def scale_for(unit: str, metric: str, values: Iterable[float]) -> Scale:
         return Scale("points", 0.01, 1)
     if unit == "x":
         return Scale("×", 1.0)
+    if unit == "change":
+        return Scale("%", 0.01)
     if unit == "1":
         return Scale("%", 0.01) if metric == "quality" or metric in QUALITIES else Scale("", 1.0)
     if unit not in ("B", "count", *_SMALL):
@@ -68,7 +72,18 @@ def printed_quantity(scale: Scale, quantity: Quantity) -> Printed:
     """A quantity that is there, as a table prints it; changes carry their sign."""
     assert quantity.value is not None
     text = printed(scale, quantity.value, quantity.low, quantity.high)
-    return Printed(signed(text.value)) if quantity.unit == "points" else text
+    if quantity.unit not in ("points", "change"):
+        return text
+    return Printed(*(signed(end) if end else "" for end in text))
+
+
+def printed_half(scale: Scale, quantity: Quantity) -> Printed:
+    """As `printed_quantity`, with half the interval's width in place of its ends."""
+    text = printed_quantity(scale, quantity)
+    if quantity.low is None or quantity.high is None or not text.low:
+        return Printed(text.value)
+    decimals = len(text.value.partition(".")[2])
+    return Printed(text.value, half=_fixed((quantity.high - quantity.low) / 2 / scale.factor, decimals))
 
 
 def alone(metric: str, quantity: Quantity) -> str:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from reports.contests import Contest
 from reports.findings import Comparison, Findings, quality_metric
 from reports.matrix import Place, place_of
 from reports.metrics import title_of
 from reports.rounding import Scale, alone, printed
 from results.record import Record
 
+NAMED = 3
+"""Winners that the summary names."""
+
+
+class Source(NamedTuple):
+    """Where a number in a sentence comes from."""
+
+    records: str
+    """Ids, a space between."""
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    statistic: str = ""
+    """`slower`: the inverse is printed; `median`: of several records."""
+
 
 class Part(NamedTuple):
     text: str
     is_name: bool = False
     """A label of the suite: set apart in print, never mixed up with our own words."""
+    source: Source | None = None
+    """Of a number."""
 
 
 Sentence = tuple[Part, ...]
@@ -29,18 +50,66 @@ class Answer(NamedTuple):
     sentences: tuple[Sentence, ...]
 
 
-def answers(findings: Findings) -> tuple[Answer, ...]:
-    """One sentence for each model, backend, target and operating point: the fastest method, at what accuracy, and what became of the rest."""
-    matrix = findings.matrix
-    contexts: dict[str, dict[Place, list[Record]]] = {model: {} for model in matrix.labels["model"]}
-    for place, record in matrix.records.items():
-        if not findings.is_baseline(record):
-            contexts[place.model].setdefault(place._replace(method=""), []).append(record)
-    return tuple(
-        Answer(model, tuple(_context_sentence(findings, place, records) for place, records in places.items()))
-        for model, places in contexts.items()
-        if places
+def answers(findings: Findings, found: Sequence[Contest]) -> tuple[Answer, ...]:
+    """One sentence a contest: the fastest method, at what quality, and what became of the rest."""
+    groups = itertools.groupby(found, key=lambda contest: contest.place.model)
+    return tuple(Answer(model, tuple(_contest_sentence(findings, contest) for contest in mine)) for model, mine in groups)
+
+
+def summary(findings: Findings, found: Sequence[Contest]) -> tuple[Sentence, ...]:
+    """Which methods win, in how many of several contests, and by how much."""
+    if len(found) < 2:
+        return ()
+    wins: dict[str, list[Record]] = {}
+    for contest in found:
+        if contest.keeping is not None:
+            wins.setdefault(contest.keeping.axes.method, []).append(contest.keeping)
+    places = f"{len(found)} combinations of {_among(findings)}"
+    if not wins:
+        return ((Part(f"In none of the {places} is a method faster without a measurable loss of quality."),),)
+    ordered = sorted(wins.items(), key=lambda item: -len(item[1]))
+    parts = [Part("The fastest without a measurable loss of quality: ")]
+    for index, (method, winners) in enumerate(ordered[:NAMED]):
+        gain = statistics.median(findings.comparisons[record.id].ratio.estimate for record in winners)
+        source = Source(" ".join(record.id for record in winners), "speedup", gain, statistic="median")
+        where = f" in {len(winners)} of {places}" if not index else f" in {len(winners)}"
+        parts += [Part("; ")] * bool(index) + [Part(method, True), Part(f"{where} ({'' if len(winners) == 1 else 'typically '}")]
+        parts += [Part(_times(gain), source=source), Part(" faster)")]
+    rest, none = sum(len(gains) for _, gains in ordered[NAMED:]), len(found) - sum(map(len, wins.values()))
+    parts += [Part(f"; others in {rest}")] * bool(rest) + [Part(f"; in {none} there is none")] * bool(none)
+    return ((*parts, Part(".")),)
+
+
+def trust(findings: Findings) -> tuple[Sentence, ...]:
+    """What a reader must know before believing a number: what was not measured, what is noisy, what gave no number."""
+    cells = {place: record for place, record in findings.matrix.records.items() if record.status == "ok"}
+    latency = {place: findings.quantity(record, "latency") for place, record in cells.items()}
+    sentences: list[Sentence] = []
+    for origin in ("emulated", "simulated", "estimated"):
+        targets = dict.fromkeys(place.target for place, quantity in latency.items() if quantity.origin == origin)
+        if targets:
+            sentences.append(
+                (
+                    Part("The times of "),
+                    *_listed(tuple(targets)),
+                    Part(f" are {origin}: compared with nothing that was measured."),
+                )
+            )
+    noisy = Counter(
+        place.target for place, quantity in latency.items() if any("unstable" in remark for remark in quantity.remarks)
     )
+    if noisy:
+        (worst, most), *_ = noisy.most_common(1)
+        all_of_them, share = len(latency), "all" if most == noisy.total() else f"{most:,} of them"
+        be = "is" if noisy.total() == 1 else "are"
+        many = f"All {all_of_them:,} cells" if noisy.total() == all_of_them else f"{noisy.total():,} of {all_of_them:,} cells"
+        where = (Part(f", {share} on "), Part(worst, True)) if len(findings.matrix.labels["target"]) > 1 else ()
+        sentences.append(
+            _joined(Part(f"{many} {be} noisier than a measurement should be"), where, Part(": their notes say how."))
+        )
+    if not any(quantity.low is not None for quantity in latency.values()) and latency:
+        sentences.append((Part("No time has an interval: that takes at least two process launches of each cell."),))
+    return tuple(sentences)
 
 
 def cell_sentence(findings: Findings, record: Record) -> Sentence:
@@ -61,39 +130,37 @@ def claims_sentences(findings: Findings) -> tuple[Sentence, ...]:
     gains = [(claim, found.ratio) for claim, found, _ in claiming if found.significant and found.ratio.estimate > 1]
     faster, reached = len(gains), sum(ratio.high is not None and ratio.high >= claim for claim, ratio in gains)
     summary = (
-        f"{len(claiming)} {'cell claims' if len(claiming) == 1 else 'cells claim'} fewer multiply-accumulates than the baseline; "
-        f"{faster or 'none'} {'is' if faster == 1 else 'are'} really faster, {reached or 'none'} "
+        f"{len(claiming):,} {'cell claims' if len(claiming) == 1 else 'cells claim'} fewer multiply-accumulates than the baseline; "
+        f"{_count(faster)} {'is' if faster == 1 else 'are'} really faster, {_count(reached)} "
         f"{'reaches' if reached == 1 else 'reach'} what is claimed."
     )
     claim, found, record = max(claiming, key=lambda item: item[0] / item[1].ratio.estimate)
     widest = (
         Part("The widest gap: "),
         *_subject(findings, place_of(record.axes), with_model=True),
-        Part(
-            f" claims {printed(Scale('×', 1.0), claim).value}×, and gives {alone('speedup', findings.quantity(record, 'speedup'))}"
-        ),
+        Part(" claims "),
+        Part(_times(claim), source=Source(record.id, "claimed_speedup", claim)),
+        Part(", and gives "),
+        _number(findings, record, "speedup"),
         Part("." if found.significant else ", which cannot be told from 1."),
     )
     return (Part(summary),), widest
 
 
-def _context_sentence(findings: Findings, place: Place, records: Sequence[Record]) -> Sentence:
-    """`place` is that of the records, its method left out."""
-    where = _where(findings, place)
-    compared = [(c.ratio.estimate, r) for r in records if (c := findings.comparisons.get(r.id)) is not None and c.significant]
-    faster = sorted((item for item in compared if item[0] > 1), key=lambda item: -item[0])
-    if not faster:
-        summary = f": no method is distinguishably faster than the baseline: {_fates(findings, records)}."
-        return _joined(Part("On "), *where, Part(summary))
-    best = faster[0][1]
+def _contest_sentence(findings: Findings, contest: Contest) -> Sentence:
+    where = _where(findings, contest.place)
+    best, keeping = contest.fastest, contest.keeping
+    if best is None:
+        verdict = f": no method is distinguishably faster than the baseline: {_fates(findings, contest.records)}."
+        return _joined(Part("On "), *where, Part(verdict))
     parts = [Part("On "), *where, Part(": "), Part(best.axes.method, True), *_verdict(findings, best)]
-    keeping = next((r for _, r in faster if not _loses_accuracy(findings, r)), None)
     if keeping is None:
-        parts.append(Part("; no faster method keeps top-1"))
+        parts.append(Part(f"; no faster method keeps {title_of(quality_metric(best))}"))
     elif keeping is not best:
-        parts += [Part("; the fastest that keeps top-1: "), Part(keeping.axes.method, True), *_verdict(findings, keeping)]
+        name = title_of(quality_metric(keeping))
+        parts += [Part(f"; the fastest that keeps {name}: "), Part(keeping.axes.method, True), *_verdict(findings, keeping)]
     told = {best.id, keeping.id if keeping else best.id}
-    return _joined(*parts, *_rest(findings, [r for r in records if r.id not in told]))
+    return _joined(*parts, *_rest(findings, [r for r in contest.records if r.id not in told]))
 
 
 def _verdict(findings: Findings, record: Record) -> Iterator[Part]:
@@ -103,31 +170,35 @@ def _verdict(findings: Findings, record: Record) -> Iterator[Part]:
         yield Part(f" is {record.status}: {reason}")
         return
     if findings.is_baseline(record):
-        yield Part(f" is the baseline: {alone('latency', findings.quantity(record, 'latency')) or 'without a latency'}")
+        yield Part(" is the baseline: ")
+        yield _number(findings, record, "latency", "without a latency")
         return
     found = findings.comparisons.get(record.id)
     if found is None:
-        yield Part(f" takes {alone('latency', findings.quantity(record, 'latency')) or 'an unknown time'}")
+        yield Part(" takes ")
+        yield _number(findings, record, "latency", "an unknown time")
         yield Part(f" (no ratio: {findings.quantity(record, 'speedup').missing})")
         return
-    yield from _speed(found, _baseline_parts(record, found.baseline))
+    yield from _speed(record, found, _baseline_parts(record, found.baseline))
     origin = findings.quantity(record, "latency").origin
     if origin != "measured":
         yield Part(f" ({origin} times)")
     yield from _accuracy(findings, record)
 
 
-def _speed(found: Comparison, baseline: Sequence[Part]) -> Iterator[Part]:
+def _speed(record: Record, found: Comparison, baseline: Sequence[Part]) -> Iterator[Part]:
     estimate, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
+    source = Source(record.id, "speedup", estimate, low, high)
     if not found.significant:
         yield Part(" is not distinguishable in speed from ")
         yield from baseline
-        yield Part(f" ({_times(estimate, low, high)})")
+        yield from (Part(" ("), Part(_times(estimate, low, high), source=source), Part(")"))
     elif estimate > 1:
-        yield Part(f" is {_times(estimate, low, high)} faster than ")
+        yield from (Part(" is "), Part(_times(estimate, low, high), source=source), Part(" faster than "))
         yield from baseline
     else:
-        yield Part(f" is {_times(1 / estimate, 1 / high if high else None, 1 / low if low else None)} slower than ")
+        slower = _times(1 / estimate, 1 / high if high else None, 1 / low if low else None)
+        yield from (Part(" is "), Part(slower, source=source._replace(statistic="slower")), Part(" slower than "))
         yield from baseline
 
 
@@ -136,11 +207,11 @@ def _accuracy(findings: Findings, record: Record) -> Iterator[Part]:
     if change.value is None:
         return
     if change.significant:
-        yield Part(f", at {alone('quality_change', change)} of {name}")
+        yield from (Part(", at "), _number(findings, record, "quality_change"), Part(f" of {name}"))
     elif change.value == 0:
         yield Part(f", {name} unchanged")
     else:
-        yield Part(f", {name} not distinguishable ({alone('quality_change', change)})")
+        yield from (Part(f", {name} not distinguishable ("), _number(findings, record, "quality_change"), Part(")"))
 
 
 def _rest(findings: Findings, records: Sequence[Record]) -> Iterator[Part]:
@@ -163,11 +234,6 @@ def _fate(findings: Findings, record: Record) -> str:
     if not found.significant:
         return "not distinguishable"
     return "faster" if found.ratio.estimate > 1 else "slower"
-
-
-def _loses_accuracy(findings: Findings, record: Record) -> bool:
-    change = findings.quantity(record, "quality_change")
-    return change.value is not None and bool(change.significant) and change.value < 0
 
 
 def _subject(findings: Findings, place: Place, with_model: bool = False) -> Sentence:
@@ -201,9 +267,35 @@ def _baseline_parts(record: Record, baseline: Record) -> Sentence:
     return tuple(parts)
 
 
-def _times(value: float, low: float | None, high: float | None) -> str:
+def _number(findings: Findings, record: Record, metric: str, otherwise: str = "") -> Part:
+    quantity = findings.quantity(record, metric)
+    if quantity.value is None:
+        return Part(otherwise)
+    return Part(alone(metric, quantity), source=Source(record.id, metric, quantity.value, quantity.low, quantity.high))
+
+
+def _times(value: float, low: float | None = None, high: float | None = None) -> str:
     text = printed(Scale("×", 1.0), value, low, high)
     return f"{text.value}×" + (f" [{text.low}, {text.high}]" if text.low else "")
+
+
+def _listed(names: Sequence[str]) -> Sentence:
+    """`a, b and c`."""
+    parts = []
+    for index, name in enumerate(names):
+        between = "" if not index else " and " if index == len(names) - 1 else ", "
+        parts += [Part(between)] * bool(between) + [Part(name, True)]
+    return tuple(parts)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "none"
+
+
+def _among(findings: Findings) -> str:
+    """`model, backend and target`: the axes, besides the method, of which there is more than one label."""
+    names = findings.matrix.varying(besides=("method",))
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "cells"
 
 
 def _joined(*parts: Part | Sentence) -> Sentence:

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from results.printable import printable
 
 MAX_DEPTH = 12
 """Deeper values are printed as one line of JSON."""
 
 
 def json_tree(value: Any) -> Markup:
-    return Markup("".join(_tree(value, 0)))  # noqa: S704 - every value is escaped below
+    parts: list[str] = []
+    _tree(value, 0, parts)
+    return Markup("".join(parts))  # noqa: S704 - every text is escaped below
 
 
-def _tree(value: Any, depth: int) -> Iterator[str]:
-    if isinstance(value, Mapping) and value and depth < MAX_DEPTH:
-        yield "<dl>"
+def section(value: Any, *path: str) -> Mapping[str, Any]:
+    """The mapping at a path; empty where there is something else: what a device filled in is not trusted to have a shape."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """The list that a value should be; empty where it is something else."""
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _tree(value: Any, depth: int, parts: list[str]) -> None:
+    if isinstance(value, dict) and value and depth < MAX_DEPTH:
+        parts.append("<dl>")
         for key, item in value.items():
-            yield f"<dt>{escape(key)}</dt><dd>"
-            yield from _tree(item, depth + 1)
-            yield "</dd>"
-        yield "</dl>"
-    elif (
-        isinstance(value, (list, tuple)) and depth < MAX_DEPTH and any(isinstance(item, (Mapping, list, tuple)) for item in value)
-    ):
-        yield "<ol>"
-        for item in value:
-            yield "<li>"
-            yield from _tree(item, depth + 1)
-            yield "</li>"
-        yield "</ol>"
+            parts.append(f"<dt>{_escaped(str(key))}</dt><dd>")
+            _tree(item, depth + 1, parts)
+            parts.append("</dd>")
+        parts.append("</dl>")
     elif isinstance(value, (list, tuple)) and value:
-        yield str(escape(", ".join(_scalar(item) for item in value)))
+        if depth < MAX_DEPTH and any(isinstance(item, (dict, list, tuple)) for item in value):
+            parts.append("<ol>")
+            for item in value:
+                parts.append("<li>")
+                _tree(item, depth + 1, parts)
+                parts.append("</li>")
+            parts.append("</ol>")
+        else:
+            parts.append(_escaped(", ".join(map(_scalar, value))))
     elif isinstance(value, str) and "\n" in value:
-        yield f"<pre>{escape(value)}</pre>"
+        parts.append(f"<pre>{_escaped(value)}</pre>")
     else:
-        yield str(escape(_scalar(value)))
+        parts.append(_escaped(_scalar(value)))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text, lines=True))
 
 
 def _scalar(value: Any) -> str:

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, RowMapping
 
-from results.record import Axes, Json, PlannedCell, Record, Run, Status
+from results.packing import unpack
+from results.record import Axes, Json, Origin, PlannedCell, Record, Run, Samples, Status
 from results.rows import cell_from, record_from, run_from
 from results.schema import LAUNCHES, MEASUREMENTS, RECORDS, RUN_CELLS, RUNS, SAMPLES
 
@@ -34,6 +35,21 @@ class RunCell(NamedTuple):
 
     cell: PlannedCell
     record: Record | None
+
+
+class Past(NamedTuple):
+    """What one record of a cell says of one metric: a point of the cell's history."""
+
+    record_id: str
+    cell_key: str
+    machine_key: str
+    input_hash: str
+    started: str
+    status: Status
+    unit: str | None
+    """None, as the next two, where the record has no such measurement."""
+    origin: Origin | None
+    samples: Samples | None
 
 
 class Match(NamedTuple):
@@ -83,6 +99,28 @@ def run_cells(connection: Connection, run_id: str) -> list[RunCell]:
     for chunk in _chunks([cell.record_id for cell in cells if cell.record_id is not None]):
         records |= {record.id: record for record in records_where(connection, RECORDS.c.id.in_(chunk))}
     return [RunCell(cell, records.get(cell.record_id)) for cell in cells]
+
+
+def past(connection: Connection, run_id: str, metric: str) -> Iterator[Past]:
+    """All records of a run's cells on any machine, up to the run's newest, in order of arrival: provenance is not read."""
+    cells = sa.select(RUN_CELLS.c.cell_key).where(RUN_CELLS.c.run_id == run_id)
+    answers = sa.select(RUN_CELLS.c.record_id).where(RUN_CELLS.c.run_id == run_id)
+    newest = sa.select(sa.func.max(RECORDS.c.number)).where(RECORDS.c.id.in_(answers)).scalar_subquery()
+    measured = RECORDS.outerjoin(MEASUREMENTS, (MEASUREMENTS.c.record == RECORDS.c.number) & (MEASUREMENTS.c.metric == metric))
+    joined = measured.outerjoin(SAMPLES, (SAMPLES.c.record == RECORDS.c.number) & (SAMPLES.c.position == MEASUREMENTS.c.position))
+    identity = [RECORDS.c[name] for name in ("id", "cell_key", "machine_key", "input_hash", "started", "status")]
+    query = (
+        sa.select(RECORDS.c.number, SAMPLES.c.length, SAMPLES.c.packed, *identity, MEASUREMENTS.c.unit, MEASUREMENTS.c.origin)
+        .select_from(joined)
+        .where(RECORDS.c.cell_key.in_(cells), RECORDS.c.number <= newest)
+        .order_by(RECORDS.c.number, MEASUREMENTS.c.position)
+    )
+    last = None
+    with connection.execute(query.execution_options(yield_per=_CHUNK)) as rows:
+        for number, length, packed, *stored in rows:
+            if number != last:  # of measurements of one metric the first counts, as in `Record.measurement`
+                yield Past._make((*stored, None if packed is None else unpack(packed, length)))
+            last = number
 
 
 def launches(connection: Connection, run_id: str, input_hash: str) -> dict[int, Json]:

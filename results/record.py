@@ -253,7 +253,9 @@ def _measurement_from_json(document: Json) -> Measurement:
 
 
 def _column(values: npt.NDArray[Any]) -> list[Any]:
-    return [None if isinstance(v, float) and v != v else v for v in values.tolist()]
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        return [None if v != v else v for v in values.tolist()]
+    return list(values.tolist())
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=plain).encode

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from results import query
 from results.database import Place, StoreError, connect, parse_place, prepare, reporting, revision, writer
-from results.query import FinishedCell, RunCell
+from results.query import FinishedCell, Past, RunCell
 from results.record import Json, PlannedCell, Record, Run
 from results.rows import cell_row, record_rows, run_row
 from results.schema import LAUNCHES, MEASUREMENTS, RECORDS, RUN_CELLS, RUNS, SAMPLES
@@ -211,6 +211,11 @@ class Store:
         with self._reading() as connection:
             mine = (RECORDS.c.cell_key == cell_key) & (RECORDS.c.machine_key == machine_key)
             return query.records_where(connection, mine)
+
+    def past(self, run_id: str, metric: str) -> Iterator[Past]:
+        """One metric in the history of every cell of a run, on all machines, up to the run itself; in order of arrival."""
+        with self._reading() as connection:
+            yield from query.past(connection, run_id, metric)
 
     def verify(self, record_id: str) -> bool:
         """Whether the record is what was appended: its sha256 computed from all that is stored, against the one kept beside it."""

@@ -8,134 +8,105 @@ targets:
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import textwrap
 from pathlib import Path
-
-import yaml
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from targets import transports
+from targets.document import Reader, parse_document, read_document
+from targets.errors import UserError, nearest
 from targets.target import Target
 
-MAX_BYTES = 1 << 20
-MAX_DEPTH = 10
-FIELDS = tuple(field.name for field in dataclasses.fields(Target) if field.name != "name")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Of a target: it becomes a folder name and a table's label."""
+NAMES = "at most 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+_KEY = re.compile(r"^targets:", re.MULTILINE)
+_FIRST_ENTRY = re.compile(r"^targets:.*\n(?:[ \t]*(?:#.*)?\n)*( +)[^\s#]", re.MULTILINE)
 
 
-class InventoryError(Exception):
-    """The inventory is at fault: file, line, what is wrong, what to write instead."""
+def inventory_path(given: Path | None = None) -> Path | None:
+    """The inventory in use: the file that is given, or the one that `$ASSAY_INVENTORY` names."""
+    named = os.environ.get("ASSAY_INVENTORY")
+    return given or (Path(named) if named else None)
 
 
 def load_inventory(path: Path | None = None) -> dict[str, Target]:
-    """The targets by name, `local` first. Without a path, the file that `$ASSAY_INVENTORY` names; without that, `local` alone."""
-    named = os.environ.get("ASSAY_INVENTORY")
-    if path is None and named:
-        path = Path(named)
-    targets = {"local": Target("local")}
-    return targets if path is None else targets | _Reader(path).targets()
+    """The targets by name, `local` first; without a file, `local` alone. UserError with file and line for what is wrong in it."""
+    found = inventory_path(path)
+    return {"local": Target("local")} | ({} if found is None else _Reader(read_document(found)).targets())
 
 
-@dataclass(frozen=True)
-class _Reader:
-    path: Path
+def check_is_new(path: Path, name: str) -> None:
+    """UserError where an inventory, which may not exist yet, can have no new target of that name."""
+    if not NAME.fullmatch(name):
+        raise UserError(f"target name {name!r}: {NAMES}")
+    if name in (load_inventory(path) if path.exists() else ("local",)):
+        raise UserError(f"{path}: there is a target `{name}` already; delete its entry, or choose another name")
 
+
+def add_entry(path: Path, target: Target, entry: str) -> None:
+    """Append a target's entry to an inventory file, which may not exist yet; all that stands there stays, comments too.
+
+    The new text is read back before it takes the old one's place: it must say what was there and the new target, nothing else.
+    """
+    check_is_new(path, target.name)
+    path = path.resolve()
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    there = _Reader(parse_document(before, path)).targets()
+    head = before + ("" if before.endswith("\n") or not before else "\n") + ("" if _KEY.search(before) else "targets:\n")
+    indent = match[1] if (match := _FIRST_ENTRY.search(head)) else "  "
+    text = head + textwrap.indent(entry, indent)
+    try:
+        after = _Reader(parse_document(text, path)).targets()
+    except UserError:
+        after = {}
+    if after != there | {target.name: target}:
+        raise UserError(f"{path} is written in a way that cannot be added to; write this below `targets:` yourself:\n{entry}")
+    _replace(path, text)
+
+
+def _replace(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        if path.exists():
+            temporary.chmod(path.stat().st_mode & 0o7777)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Reader(Reader):
     def targets(self) -> dict[str, Target]:
-        root = self._compose()
-        if root is None:
-            return {}
-        top = self._mapping(root, "the inventory")
-        for key, (key_node, _) in top.items():
-            if key != "targets":
-                raise self._error(key_node, f"unknown key `{key}`.{_nearest(key, ['targets'])}")
-        if "targets" not in top:
-            return {}
-        found = self._mapping(top["targets"][1], "`targets`")
-        return {name: self._target(name, key_node, node) for name, (key_node, node) in found.items()}
+        top = self._mapping((), self.document.value)
+        self.keys(top, (), ("targets",))
+        return {name: self._target(name, given) for name, given in self._mapping(("targets",), top.get("targets")).items()}
 
-    def _target(self, name: str, key_node: yaml.Node, node: yaml.Node) -> Target:
+    def _target(self, name: str, given: Any) -> Target:
+        place = ("targets", name)
         if not NAME.fullmatch(name):
-            raise self._error(key_node, f"target name {name!r}: at most 64 letters, digits, dots, dashes and underscores")
-        given = self._mapping(node, f"target `{name}`")
-        for key, (where, _) in given.items():
-            if key not in FIELDS:
-                raise self._error(where, f"unknown key `{key}` of target `{name}`.{_nearest(key, FIELDS)}")
-        document = {"name": name} | {key: self._plain(value) for key, (_, value) in given.items()}
-        try:
-            target = _TARGET.validate_json(json.dumps(document), strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = str(first["loc"][0])
-            raise self._error(given[key][1], f"`{key}` of target `{name}`: {first['msg']}, not {first['input']!r}") from None
+            raise self.error(place, f"target name {name!r}: {NAMES}")
+        values = self._mapping(place, given)
+        if "name" in values:
+            raise self.error((*place, "name"), f"the name of target `{name}` is its key; delete this line")
+        target: Target = self.settings(place, Target, {"name": name} | values)
         if target.transport not in transports.names():
-            where = given["transport"][1]
-            raise self._error(where, f"unknown transport `{target.transport}`.{_nearest(target.transport, transports.names())}")
+            hint = nearest(target.transport, transports.names())
+            raise self.error((*place, "transport"), f"unknown transport `{target.transport}`.{hint}")
+        if target.transport != "local" and not target.isa:
+            raise self.error(place, f"target `{name}`: say its `isa` (x86_64, aarch64, armv7l, riscv64); `uname -m` there tells")
         return target
 
-    def _compose(self) -> yaml.Node | None:
-        """The document's nodes, which know their lines; anchors are refused, since a few of them unfold to any size."""
-        try:
-            if self.path.stat().st_size > MAX_BYTES:
-                raise InventoryError(f"{self.path}: an inventory has at most {MAX_BYTES} bytes")
-            text = self.path.read_text(encoding="utf-8")
-            depth = 0
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                    raise self._error(event, "anchors and aliases (& and *) are not allowed; write the value out")
-                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                if depth > MAX_DEPTH:
-                    raise self._error(event, f"nested deeper than {MAX_DEPTH} levels")
-            return yaml.compose(text, Loader=yaml.SafeLoader)
-        except UnicodeDecodeError as error:
-            raise InventoryError(f"{self.path}: not UTF-8 text: {error}") from None
-        except OSError as error:
-            raise InventoryError(f"{self.path}: cannot be read: {error.strerror}") from None
-        except yaml.MarkedYAMLError as error:
-            raise self._error(error, f"not valid YAML: {error.problem or error.context}") from None
-        except yaml.YAMLError as error:
-            raise InventoryError(f"{self.path}: not valid YAML: {error}") from None
-
-    def _mapping(self, node: yaml.Node, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Key text -> (key node, value node); an empty value counts as an empty mapping."""
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+    def _mapping(self, place: tuple[str, ...], given: Any) -> dict[str, Any]:
+        """An empty value counts as an empty mapping."""
+        if given is None:
             return {}
-        if not isinstance(node, yaml.MappingNode):
-            raise self._error(node, f"{what} must be a mapping (`key: value` lines)")
-        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                raise self._error(key, f"a key of {what} must be text; put it in quotes")
-            if key.value in found:
-                raise self._error(key, f"key `{key.value}` of {what} appears twice")
-            found[key.value] = (key, value)
-        return found
-
-    def _plain(self, node: yaml.Node) -> object:
-        if isinstance(node, yaml.SequenceNode):
-            return [self._plain(item) for item in node.value]
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._error(node, "expected a value or a list of values")
-        if node.tag not in _PLAIN_TAGS:
-            raise self._error(node, f"`{node.value}` reads as {node.tag.rpartition(':')[2]}; put it in quotes")
-        value: object = yaml.SafeLoader("").construct_object(node)
-        return value
-
-    def _error(self, where: yaml.Node | yaml.Event | yaml.MarkedYAMLError, message: str) -> InventoryError:
-        mark = where.problem_mark or where.context_mark if isinstance(where, yaml.MarkedYAMLError) else where.start_mark
-        return InventoryError(f"{self.path}:{mark.line + 1}: {message}" if mark else f"{self.path}: {message}")
-
-
-_TARGET = TypeAdapter(Target)
-_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(sorted(known))}."
+        if not isinstance(given, dict):
+            raise self.error(place, f"{'.'.join(place) or 'the inventory'} must be a mapping (`key: value` lines)")
+        return given

@@ -1,4 +1,7 @@
-"""One command in a process group of its own: a deadline, bounded output, nothing of it left behind."""
+"""One command in a process group of its own: a deadline, bounded output, nothing of it left behind.
+
+What left the group is found where the environment names the run (`targets/runs.py`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from targets.session import CommandFailed, CommandResult
+from targets import runs
+from targets.session import CommandFailed, CommandResult, check_command
 
 GRACE_S = 1.0
 """Between SIGTERM and SIGKILL."""
@@ -23,7 +27,7 @@ TICK_S = 0.05
 
 
 @dataclass
-class _Kept:
+class Kept:
     """The first `limit` bytes of a stream; the rest is read, so that the writer does not block, and thrown away."""
 
     limit: int
@@ -51,8 +55,7 @@ def run_group(
     for each of the two streams.
     """
     started = time.monotonic()
-    if not argv or any("\0" in word for word in argv):
-        raise CommandFailed(f"cannot run {list(argv)!r}: a command is at least one word, and no word holds a NUL byte")
+    check_command(argv, environment)
     try:
         process = subprocess.Popen(
             list(argv),
@@ -70,11 +73,11 @@ def run_group(
         status = 127 if isinstance(error, FileNotFoundError) else 126
         message = f"{argv[0]}: {error.strerror}\n".encode(errors="replace")
         return CommandResult(tuple(argv), status, b"", message, time.monotonic() - started)
-    stdout, stderr = _Kept(max_output_bytes), _Kept(max_output_bytes)
+    stdout, stderr = Kept(max_output_bytes), Kept(max_output_bytes)
     try:
-        timed_out = _converse(process, stdin, stdout, stderr, started + timeout_s)
+        timed_out = _converse(process, stdin, stdout, stderr, started + timeout_s, environment.get(runs.VARIABLE))
     finally:
-        _end(process)
+        _end(process, environment.get(runs.VARIABLE))
     return CommandResult(
         tuple(argv),
         process.returncode,
@@ -86,7 +89,9 @@ def run_group(
     )
 
 
-def _converse(process: subprocess.Popen[bytes], stdin: bytes, stdout: _Kept, stderr: _Kept, deadline: float) -> bool:
+def _converse(
+    process: subprocess.Popen[bytes], stdin: bytes, stdout: Kept, stderr: Kept, deadline: float, run: str | None
+) -> bool:
     """Feed and read the process until it ends; True if it had to be ended."""
     timed_out = False
     idle_s = 0.001
@@ -102,7 +107,7 @@ def _converse(process: subprocess.Popen[bytes], stdin: bytes, stdout: _Kept, std
             else:  # only the exit is awaited, and mostly follows within a millisecond
                 wait_s, idle_s = idle_s, min(2 * idle_s, TICK_S)
             streams.turn(min(wait_s, deadline - now))
-        _signal_group(process, signal.SIGKILL)
+        _kill(process, run)
         drained = time.monotonic() + DRAIN_S
         while selector.get_map() and time.monotonic() < drained:
             streams.turn(TICK_S)
@@ -113,7 +118,7 @@ class _Streams:
     """The three pipes of a process behind one selector; each is closed and forgotten at its end."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, process: subprocess.Popen[bytes], stdin: bytes, stdout: _Kept, stderr: _Kept
+        self, selector: selectors.BaseSelector, process: subprocess.Popen[bytes], stdin: bytes, stdout: Kept, stderr: Kept
     ) -> None:
         assert process.stdin and process.stdout and process.stderr
         self.selector = selector
@@ -132,7 +137,7 @@ class _Streams:
         for key, _events in self.selector.select(timeout_s):
             pipe = key.fileobj
             assert not isinstance(pipe, int)
-            if isinstance(key.data, _Kept):
+            if isinstance(key.data, Kept):
                 chunk = os.read(key.fd, CHUNK_BYTES)
                 key.data.add(chunk)
                 ended = not chunk
@@ -162,9 +167,15 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         return
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the group, reap the leader, and wait until the rest has gone too."""
+def _kill(process: subprocess.Popen[bytes], run: str | None) -> None:
     _signal_group(process, signal.SIGKILL)
+    if run is not None:
+        runs.slay(run)
+
+
+def _end(process: subprocess.Popen[bytes], run: str | None) -> None:
+    """Kill what is left of the command, reap it, and wait until the rest of its group has gone too."""
+    _kill(process, run)
     process.wait()
     pipes: tuple[IO[bytes] | None, ...] = (process.stdin, process.stdout, process.stderr)
     for pipe in pipes:

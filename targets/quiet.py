@@ -19,6 +19,9 @@ from pathlib import Path
 
 from targets.session import CommandFailed
 
+HERE = "localhost"
+"""The machine that Assay runs on, where it trains and builds, as `Target.host` names it."""
+
 _held = threading.local()
 
 

@@ -20,6 +20,10 @@ class CommandFailed(TargetError):  # noqa: N818 - says what failed
     """Stable: the device answered and refused (no space, no permission, a path that cannot be). Never retried."""
 
 
+UNNAMED_SIGNAL = -127
+"""The exit status of a command that was killed by a signal for which the transport has no name."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandResult:
     """How a command on the device ended. A non-zero exit status is an answer, not an exception."""
@@ -33,6 +37,15 @@ class CommandResult:
     timed_out: bool = False
     truncated: bool = False
     """Output beyond the limit was read and thrown away."""
+
+
+def check_command(argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    """CommandFailed for what no system can run."""
+    if not argv or any("\0" in word for word in argv):
+        raise CommandFailed(f"cannot run {list(argv)!r}: a command is at least one word, and no word holds a NUL byte")
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise CommandFailed(f"cannot run {argv[0]!r}: {name!r}={value!r} cannot be an environment variable")
 
 
 class Session(Protocol):
@@ -51,9 +64,10 @@ class Session(Protocol):
         environment: Mapping[str, str] | None = None,
         max_output_bytes: int = 16 << 20,
     ) -> CommandResult:
-        """Run a command in the work directory; at the timeout its whole process group is killed on the device.
+        """Run a command in the work directory; at the timeout its whole process group is ended on the device, gently, then for good.
 
-        The command sees a small clean environment plus what is asked. When it ends, what it left running in its group is killed.
+        The command sees a small clean environment plus what is asked. When it ends, and when the session does, however it does, all
+        that it started and left running is killed, also what went into a group or session of its own.
         A program that is not there is exit status 127, as over a shell. `max_output_bytes` holds for each of the two streams:
         more is read and thrown away.
         """

@@ -26,7 +26,7 @@ THIRD_PARTY = {
 ANY_SDK = ("targets/transports/", "targets/meters/")
 """Each transport's and meter's own file may import its SDK."""
 TORCH = (
-    "harness/models/", "harness/data/", "harness/compression/", "harness/backends/", "harness/train.py", "harness/checkpoint.py",
+    "harness/models/", "harness/data/", "harness/compression/", "harness/backends/", "harness/train.py", "harness/checkpoint.py", "harness/head.py",
     "harness/context.py", "harness/export.py", "harness/forms/", "harness/perform.py",
 )  # fmt: skip
 STANDARD = __import__("sys").stdlib_module_names

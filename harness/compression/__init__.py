@@ -20,6 +20,7 @@ class Claims:
     """What a method says of its network; what is measured stands beside it in every table.
 
     MACs are multiply-accumulates of one inference at batch 1 over all convolutions and linear layers, stem, depthwise and classifier included.
+    Products of two activations (attention) and look-ups in an embedding are not counted: no weight of theirs can be compressed.
     """
 
     macs: int

@@ -43,12 +43,12 @@ class ChannelPrune:
         from harness.compression.numerics.shrink import check_runs, l1_norms, shrunk, smallest
 
         network = copy.deepcopy(module).eval()
-        found = dependencies(network, data.spec.input_shape)
+        found = dependencies(network, data.spec.example())
         edits = [
             edit for group in found.groups for edit in group.edits(smallest(l1_norms(network, group), self.ratio, self.round_to))
         ]
         network = shrunk(network, edits)
-        check_runs(network, data.spec.input_shape, data.spec.classes)
+        check_runs(network, module, data.spec.example())
         context.log("edits", edits=[str(edit) for edit in edits if edit.indices])
         context.log("validation", stage="pruned", **context.evaluate(network))
         if self.fine_tune_epochs:
@@ -57,7 +57,7 @@ class ChannelPrune:
             inputs = calibration_inputs(data, self.calibration_samples, context.rng("calibration"))
             context.log("bn_reset", layers=reset_batchnorm(network, torch.tensor(inputs)))
         context.log("validation", stage="final", **context.evaluate(network))
-        counted = claims(network, data.spec.input_shape)
+        counted = claims(network, data.spec.example())
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=found.left_alone)
 
 

@@ -24,7 +24,7 @@ class Float32:
 
         network = copy.deepcopy(module).eval()
         context.log("validation", stage="dense", **context.evaluate(network))
-        return Compressed.single(network, claims(network, data.spec.input_shape), log=tuple(context.events))
+        return Compressed.single(network, claims(network, data.spec.example()), log=tuple(context.events))
 
 
 METHOD = Float32

@@ -45,7 +45,7 @@ class Int8Ptq:
         context.log("validation", stage="int8 simulation", **context.evaluate(reference))
         return Compressed.single(
             network,
-            claims(network, data.spec.input_shape, weight_bits=8, scales=scales),
+            claims(network, data.spec.example(), weight_bits=8, scales=scales),
             reference=reference,
             numeric=self.numeric,
             quantization=Quantization(8, 8, self.per_channel, len(inputs), sha256_of(inputs)),

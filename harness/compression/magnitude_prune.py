@@ -62,7 +62,7 @@ class MagnitudePrune:
         if self.bn_reset:
             context.log("bn_reset", layers=reset_batchnorm(network, self._calibration(data, context)))
         context.log("validation", stage="final", **context.evaluate(network))
-        counted = claims(network, data.spec.input_shape, sparse=True)
+        counted = claims(network, data.spec.example(), sparse=True)
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
 
     def _calibration(self, data: Data, context: Context) -> torch.Tensor:

@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Split = Literal["train", "validation", "test"]
-"""`validation` is held out before any training, for searches and early stopping; accuracy is reported on `test` alone."""
+"""`validation` is held out before any training, for searches and early stopping; quality is reported on `test` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +24,47 @@ class DataSpec:
     input_shape: tuple[int, ...]
     """Of one example, channels first: (1, 8, 8)."""
     classes: int
+    """Labels are 0 ... classes - 1; normal and anomaly are two."""
     title: str
     """As it must be named in a table."""
+    dtype: Literal["float32", "int64"] = "float32"
+    """`int64`: token numbers 0 ... vocabulary - 1, where 0 fills up a short text."""
+    vocabulary: int | None = None
+
+    def example(self) -> npt.NDArray[Any]:
+        """[1, *input_shape] an input whose values are of no consequence, to trace a network with."""
+        return np.zeros((1, *self.input_shape), self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Examples of one split, in a fixed order."""
 
-    inputs: npt.NDArray[np.float32]
+    inputs: npt.NDArray[Any]
     """[n, *input_shape], preprocessed as the network wants them."""
     labels: npt.NDArray[np.int64]
     """[n]."""
+    groups: npt.NDArray[np.int64] | None = None
+    """[n] examples of one group (the windows of a recording) are judged as one, by their mean score; None: each by itself."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, size: int | None) -> Batch:
         """The first `size` examples; None for all. Splits are shuffled once by a fixed seed, so a prefix is a fair sample."""
-        return self if size is None else Batch(self.inputs[:size], self.labels[:size])
+        if size is None:
+            return self
+        return Batch(self.inputs[:size], self.labels[:size], None if self.groups is None else self.groups[:size])
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a data set's bytes are, or will come from."""
+
+    where: str
+    """A path, or the address of a download."""
+    download_bytes: int = 0
+    """What the first `load` fetches; 0: nothing, the bytes are here."""
 
 
 class Data(Protocol):
@@ -49,10 +73,23 @@ class Data(Protocol):
     @property
     def spec(self) -> DataSpec: ...
 
-    def fingerprint(self) -> str:
-        """sha256 over the source's bytes and the split rule; raises UserError when the source is missing, saying how to get it."""
+    def source(self) -> Source:
+        """Fetches nothing; UserError where the bytes are neither here nor to be had without a person, saying how to get them."""
 
-    def load(self, split: Split) -> Batch: ...
+    def fingerprint(self) -> str:
+        """sha256 over the source's bytes (or the sha256 they must have) and the split rule; fetches nothing, UserError as `source`."""
+
+    def load(self, split: Split, size: int | None = None) -> Batch:
+        """The first `size` examples of a split, None for all: a large set reads no more than it must. Downloads what is missing."""
+
+
+def digest(*facts: object, modules: tuple[ModuleType, ...] = ()) -> str:
+    """sha256 over facts that print the same everywhere, and over the sources of modules that turn bytes into examples."""
+    found = hashlib.sha256(repr(facts).encode())
+    for module in modules:
+        assert module.__file__ is not None
+        found.update(Path(module.__file__).read_bytes())
+    return found.hexdigest()
 
 
 def hashed_order(count: int, salt: str) -> npt.NDArray[np.int64]:

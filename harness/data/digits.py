@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import Batch, DataSpec, Split, stratified_split
+from harness.data import Batch, DataSpec, Source, Split, stratified_split
 from harness.errors import UserError
 
 EXAMPLES = 1797
@@ -29,24 +29,31 @@ class Digits:
     def spec(self) -> DataSpec:
         return DataSpec((1, 8, 8), 10, "Digits (scikit-learn)")
 
+    def source(self) -> Source:
+        return Source(str(_csv_path()))
+
     def fingerprint(self) -> str:
         rule = f"{SALT} {SHARES}"
         return hashlib.sha256(_csv_bytes() + rule.encode()).hexdigest()
 
-    def load(self, split: Split) -> Batch:
+    def load(self, split: Split, size: int | None = None) -> Batch:
         pixels, labels = _table()
-        indices = _splits()[split]
+        indices = _splits()[split][:size]
         inputs = (pixels[indices].astype(np.float32) / np.float32(16.0)).reshape(-1, 1, 8, 8)
         return Batch(inputs, labels[indices])
 
 
-@functools.cache
-def _csv_bytes() -> bytes:
+def _csv_path() -> Path:
     # The file is found without importing scikit-learn, which takes a second and is not needed to read a table.
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
         raise UserError("digits: the data set comes with scikit-learn, which is not installed here; `pip install scikit-learn`")
-    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
+@functools.cache
+def _csv_bytes() -> bytes:
+    path = _csv_path()
     try:
         return gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-import urllib.request
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +17,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.cache import cache_root
-from harness.data import Batch, DataSpec, Split, stratified_split
+from harness.data import Batch, DataSpec, Source, Split, stratified_split
+from harness.data.sources.files import download, download_folder, places
 from harness.errors import UserError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 """The official address (plain http, as published): what comes from it is used only with the pinned sha256."""
+DOWNLOAD_BYTES = 30_878_645
+"""Of the four official files."""
+NAME = "fashion-mnist"
+HOW = "install Debian's dataset-fashion-mnist, or put the four .gz files into $ASSAY_DATA/fashion-mnist"
 SALT = "assay fashion_mnist 1"
 VALIDATION = Fraction(5_000, 60_000)
-TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,50 +60,40 @@ class FashionMnist:
     def spec(self) -> DataSpec:
         return DataSpec((1, 28, 28), 10, "Fashion-MNIST")
 
+    def source(self) -> Source:
+        found = _folder()
+        return Source(URL, DOWNLOAD_BYTES) if found is None else Source(str(found))
+
     def fingerprint(self) -> str:
-        """Of the pinned contents: bytes that differ from them are never loaded. Downloads the files where they are missing."""
-        source_folder()
+        """Of the pinned contents: bytes that differ from them are never loaded."""
         rule = f"{[file.sha256 for file in FILES]} {SALT} {VALIDATION}"
         return hashlib.sha256(rule.encode()).hexdigest()
 
-    def load(self, split: Split) -> Batch:
+    def load(self, split: Split, size: int | None = None) -> Batch:
         folder = source_folder()
         images, labels = (TEST_IMAGES, TEST_LABELS) if split == "test" else (TRAIN_IMAGES, TRAIN_LABELS)
-        indices = _splits(folder)[split]
+        indices = _splits(folder)[split][:size]
         inputs = _array(folder, images)[indices].astype(np.float32) / np.float32(255.0)
         return Batch(inputs.reshape(-1, 1, 28, 28), _array(folder, labels)[indices].astype(np.int64))
 
 
 def source_folder() -> Path:
-    """The first folder that holds all four files: Debian's package, $ASSAY_DATA, the cache, else the cache after a download."""
-    cache = cache_root() / "data" / "fashion-mnist"
-    given = os.environ.get("ASSAY_DATA")
-    folders = [DEBIAN, *([Path(given) / "fashion-mnist"] if given else []), cache]
-    for folder in folders:
-        if all((folder / f"{file.name}.gz").is_file() for file in FILES):
-            return folder
+    """The folder that holds all four files, downloaded if need be."""
+    found = _folder()
+    if found is not None:
+        return found
+    folder = download_folder(NAME)
     for file in FILES:
-        if not (cache / f"{file.name}.gz").is_file():
-            fetch(f"{URL}/{file.name}.gz", cache / f"{file.name}.gz", file, looked_in=folders)
-    return cache
+        url = f"{URL}/{file.name}.gz"
+        right = functools.partial(unpack, file=file, origin=url)
+        download(url, folder / f"{file.name}.gz", idx_size(file.shape) + 1024, right, HOW)
+    return folder
 
 
-def fetch(url: str, destination: Path, file: IdxFile, *, looked_in: list[Path]) -> None:
-    """Download one file, check its contents, and only then give it its name."""
-    limit = idx_size(file.shape) + 1024
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the constant above; contents are checked
-            packed: bytes = answer.read(limit + 1)
-    except OSError as error:  # URLError and time-outs are OSError
-        raise UserError(
-            f"fashion_mnist: no {file.name}.gz in {', '.join(map(str, looked_in))}, and {url} did not give it ({error}); install "
-            "Debian's dataset-fashion-mnist, or put the four .gz files into $ASSAY_DATA/fashion-mnist"
-        ) from error
-    unpack(packed, file, origin=url)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-    temporary.write_bytes(packed)
-    temporary.replace(destination)
+def _folder() -> Path | None:
+    """The first that has all four: Debian's package, $ASSAY_DATA, the cache."""
+    folders = (DEBIAN, *places(NAME))
+    return next((folder for folder in folders if all((folder / f"{file.name}.gz").is_file() for file in FILES)), None)
 
 
 def idx_size(shape: tuple[int, ...]) -> int:

@@ -26,18 +26,18 @@ class Source:
     """The network to write, and how it will be asked."""
 
     module: nn.Module
-    input_shape: tuple[int, ...]
-    """Of one example, channels first."""
+    example: npt.NDArray[Any]
+    """[1, *input_shape] channels first; its values are of no consequence."""
     batch: int
     quantization: Quantization | None = None
     calibration: Floats | None = None
     """[n, *input_shape]; every row is used."""
 
     def sample(self) -> Any:
-        """A float32 tensor [batch, *input_shape] to trace with; its values are of no consequence."""
+        """A tensor [batch, *input_shape] to trace with."""
         import torch
 
-        return torch.zeros((self.batch, *self.input_shape))
+        return torch.from_numpy(np.repeat(self.example, self.batch, axis=0))
 
     def integers(self) -> tuple[Quantization, Floats]:
         """The quantization and calibration that an integer form cannot do without."""

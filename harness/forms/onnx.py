@@ -32,12 +32,17 @@ def write_float(source: Source, folder: Path) -> Written:
 
 def write_u8s8(source: Source, folder: Path) -> Written:
     """Unsigned activations and signed weights: what x86's byte dot products take."""
-    return _write_integers(source, folder, "QUInt8")
+    return _write_integers(source, folder, "QDQ", "QUInt8")
 
 
 def write_s8s8(source: Source, folder: Path) -> Written:
     """Signed activations and signed weights: what Arm's byte dot products take."""
-    return _write_integers(source, folder, "QInt8")
+    return _write_integers(source, folder, "QDQ", "QInt8")
+
+
+def write_integer_operators(source: Source, folder: Path) -> Written:
+    """Unsigned activations and signed weights in operators that are integer themselves (QLinearConv): what older engines take."""
+    return _write_integers(source, folder, "QOperator", "QUInt8")
 
 
 def answer(path: Path, inputs: Floats) -> Floats:
@@ -123,7 +128,9 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _write_integers(source: Source, folder: Path, activations: Literal["QUInt8", "QInt8"]) -> Written:
+def _write_integers(
+    source: Source, folder: Path, style: Literal["QDQ", "QOperator"], activations: Literal["QUInt8", "QInt8"]
+) -> Written:
     """Static quantization with ranges = minimum and maximum over all calibration inputs; weights symmetric, full 8-bit range."""
     quantization, calibration = source.integers()
     with conversion("ONNX quantization") as chatter, tempfile.TemporaryDirectory() as scratch:
@@ -139,7 +146,7 @@ def _write_integers(source: Source, folder: Path, activations: Literal["QUInt8",
             str(prepared),
             str(quantized),
             _reader(batches(calibration, source.batch)),
-            quant_format=QuantFormat.QDQ,
+            quant_format=QuantFormat[style],
             per_channel=quantization.per_channel,
             reduce_range=False,
             activation_type=QuantType[activations],

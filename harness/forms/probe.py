@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
+Place = tuple[str, int, str]
+"""(tensor, axis, name of its symbolic size)"""
 _SPARE_BYTES = 8 << 30
 _INTEGER_OPS = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 
@@ -37,13 +39,13 @@ def _onnx(path: Path) -> dict[str, Any]:
         onnx.checker.check_model(str(path))
     ops = Counter(node.op_type for node in graph.node)
     constants = {tensor.name for tensor in graph.initializer}
-    symbolic: dict[str, int] = {}
+    symbols: list[Place] = []
     return {
-        "inputs": [_value(value, symbolic) for value in graph.input if value.name not in constants],
-        "outputs": [_value(value, symbolic) for value in graph.output],
+        "inputs": [_value(value, symbols) for value in graph.input if value.name not in constants],
+        "outputs": [_value(value, symbols) for value in graph.output],
         "ops": dict(sorted(ops.items())),
         "integer": any(name in ops for name in _INTEGER_OPS),
-        "symbolic_dims": symbolic,
+        "symbols": symbols,
         "external_data": external,
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
     }
@@ -60,7 +62,7 @@ def _nested(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return _tensors(graph) if graph.node or graph.initializer else []
 
 
-def _value(value: onnx.ValueInfoProto, symbolic: dict[str, int]) -> dict[str, Any]:
+def _value(value: onnx.ValueInfoProto, symbols: list[Place]) -> dict[str, Any]:
     import onnx
 
     kind = value.type.tensor_type
@@ -68,9 +70,11 @@ def _value(value: onnx.ValueInfoProto, symbolic: dict[str, int]) -> dict[str, An
         raise ValueError(f"`{value.name}` is not a tensor with an element type")
     shape = []
     for position, dim in enumerate(kind.shape.dim):
-        if not dim.HasField("dim_value"):
-            symbolic[dim.dim_param or f"{value.name}[{position}]"] = 1
-        shape.append(dim.dim_value if dim.HasField("dim_value") else 1)
+        is_fixed = dim.HasField("dim_value") and dim.dim_value >= 0  # some exporters write -1 for a size they do not know
+        if not is_fixed:
+            named = dim.dim_param if dim.dim_param != "?" else ""  # which some exporters call all that they do not know
+            symbols.append((value.name, position, named or f"{value.name}[{position}]"))
+        shape.append(dim.dim_value if is_fixed else 1)
     return {"name": value.name, "shape": shape, "dtype": onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name}
 
 
@@ -80,12 +84,12 @@ def _tflite(path: Path) -> dict[str, Any]:
 
     interpreter = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     interpreter.allocate_tensors()
-    symbolic: dict[str, int] = {}
+    symbols: list[Place] = []
 
     def tensor(detail: dict[str, Any]) -> dict[str, Any]:
         for position, size in enumerate(detail["shape_signature"]):
             if size < 0:
-                symbolic[f"{detail['name']}[{position}]"] = 1
+                symbols.append((detail["name"], position, f"{detail['name']}[{position}]"))
         return {"name": detail["name"], "shape": detail["shape"].tolist(), "dtype": np.dtype(detail["dtype"]).name}
 
     operators = interpreter._get_ops_details()
@@ -94,7 +98,7 @@ def _tflite(path: Path) -> dict[str, Any]:
         "outputs": [tensor(detail) for detail in interpreter.get_output_details()],
         "ops": dict(sorted(Counter(op["op_name"] for op in operators).items())),
         "integer": any(kinds and kinds[0] in (np.int8, np.uint8) for kinds in (op["operand_types"] for op in operators)),
-        "symbolic_dims": symbolic,
+        "symbols": symbols,
         "external_data": [],
     }
 

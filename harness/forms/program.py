@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.errors import BuildError
 from harness.forms.conversion import conversion, versions
@@ -21,15 +23,15 @@ _VARYING = ("stack_trace", "from_node")
 """Node metadata that holds this machine's paths and object ids; a saved program must be the same bytes everywhere."""
 
 
-def save_program(module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
-    """Save an eval-mode module as a torch.export program that takes any batch of [n, *input_shape] float32."""
+def save_program(module: nn.Module, example: npt.NDArray[Any], path: Path) -> None:
+    """Save an eval-mode module as a torch.export program that takes any batch of inputs like `example` [1, *input_shape]."""
     import torch
 
     if module.training:
         raise ValueError("the module must be in eval mode before it is saved")
     with conversion("torch.export with a dynamic batch"):
         # Batch 2: torch.export would take a batch of 1 for a constant.
-        sample = torch.zeros((2, *input_shape))
+        sample = torch.from_numpy(np.repeat(example, 2, axis=0))
         program = torch.export.export(module, (sample,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
         _save(program, path)
 
@@ -42,19 +44,24 @@ def load_program(path: Path) -> nn.Module:
 
 def write(source: Source, folder: Path) -> Written:
     """The network with a static batch."""
+    return write_program(source.module, source, folder, versions("torch"))
+
+
+def write_program(module: nn.Module, source: Source, folder: Path, tools: Mapping[str, str]) -> Written:
+    """A module that takes what `source` takes, with a static batch."""
     import torch
 
     path = folder / FILE
     with conversion("torch.export") as chatter:
-        program = torch.export.export(source.module, (source.sample(),))
+        program = torch.export.export(module, (source.sample(),))
         _save(program, path)
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     results = [node.meta["val"] for node in program.graph.output_node().args[0]]
     facts = {
-        "tools": versions("torch"),
+        "tools": tools,
         "ops": dict(sorted(Counter(str(node.target) for node in calls).items())),
         "warnings": chatter.warnings,
-        "inputs": [tensor_fact("input", (source.batch, *source.input_shape), "float32")],
+        "inputs": [tensor_fact("input", (source.batch, *source.example.shape[1:]), source.example.dtype.name)],
         "outputs": [tensor_fact("output", result.shape, str(result.dtype).removeprefix("torch.")) for result in results],
     }
     return Written(path, facts)

@@ -48,7 +48,7 @@ def answer(path: Path, inputs: Floats) -> Floats:
     with conversion("TFLite check"):
         interpreter = _interpreter(path)
         (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        interpreter.set_tensor(given["index"], _stored(inputs, given))
+        interpreter.set_tensor(given["index"], stored(inputs, given))
         interpreter.invoke()
         raw = interpreter.get_tensor(result["index"])
     if raw.dtype == np.float32:
@@ -102,7 +102,8 @@ def _quantized(content: bytes, chunks: list[Floats], per_channel: bool) -> bytes
     recipe.load_quantization_recipe(network.get_quantization_recipe())
     observer = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     (signature, names), *_ = observer._tfl_interpreter.get_signature_list().items()
-    observer.calibrate({signature: [{names["inputs"][0]: chunk} for chunk in chunks]}, recipe)
+    (given,) = observer._tfl_interpreter.get_input_details()
+    observer.calibrate({signature: [{names["inputs"][0]: chunk.astype(given["dtype"])} for chunk in chunks]}, recipe)
     return bytes(network.quantize(observer.get_model_qsvs(), enable_progress_report=False).quantized_model)
 
 
@@ -116,9 +117,10 @@ def _interpreter(path: Path) -> Any:
     return interpreter
 
 
-def _stored(inputs: Floats, detail: dict[str, Any]) -> npt.NDArray[Any]:
-    if detail["dtype"] is np.float32:
-        return inputs
+def stored(inputs: npt.NDArray[Any], detail: dict[str, Any]) -> npt.NDArray[Any]:
+    """Real inputs as the file's own scale, or its kind of integer, holds them."""
+    if detail["dtype"] is np.float32 or inputs.dtype != np.float32:
+        return inputs.astype(detail["dtype"], copy=False)
     scale, zero_point = detail["quantization"]
     limits = np.iinfo(detail["dtype"])
     return np.asarray(np.clip(np.rint(inputs / np.float32(scale)) + zero_point, limits.min, limits.max), dtype=detail["dtype"])

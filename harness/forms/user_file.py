@@ -6,11 +6,12 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.artifact import file_sha256
-from harness.errors import UserError
+from harness.errors import UserError, nearest
 
 SUFFIXES = (".onnx", ".tflite")
 MAX_BYTES = 2 << 30
@@ -20,10 +21,13 @@ _PROBE = Path(__file__).with_name("probe.py")
 _AGAIN = "Export or download it again."
 
 
-def inspect(path: Path) -> dict[str, Any]:
-    """`inputs`, `outputs`, `ops`, `integer`, `symbolic_dims`, `external_data`, `sha256`; UserError if the file cannot be used."""
+def inspect(path: Path, dims: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """`inputs`, `outputs`, `ops`, `integer`, `symbolic_dims`, `external_data`, `sha256`; UserError if the file cannot be used.
+
+    A symbolic dimension counts as what `dims` says of it, else as 1.
+    """
     _check_file(path)
-    document = _probed(path)
+    document = _sized(path, _probed(path), dims or {})
     external = _external_files(path, document["external_data"])
     return {**document, "external_data": external, "sha256": file_sha256(path)}
 
@@ -69,6 +73,22 @@ def _probed(path: Path) -> dict[str, Any]:
     if not document["outputs"]:
         raise UserError(f"{path}: holds no network: it has no outputs. {_AGAIN}")
     return document
+
+
+def _sized(path: Path, document: dict[str, Any], dims: Mapping[str, int]) -> dict[str, Any]:
+    """The probe's document with a size for each symbol."""
+    symbols = document.pop("symbols")
+    sizes = {**{name: 1 for _, _, name in symbols}, **dims}
+    inputs = {tensor["name"] for tensor in document["inputs"]}
+    settable = {name for owner, _, name in symbols if owner in inputs}
+    for name in dims.keys() - settable:
+        known = nearest(name, settable) or " All sizes of its inputs are fixed."
+        raise UserError(f"{path}: no input has a symbolic dimension `{name}`.{known}")
+    for tensor in (*document["inputs"], *document["outputs"]):
+        for owner, axis, name in symbols:
+            if owner == tensor["name"]:
+                tensor["shape"][axis] = sizes[name]
+    return document | {"symbolic_dims": sizes}
 
 
 def _external_files(path: Path, names: list[str]) -> list[str]:

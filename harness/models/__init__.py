@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from harness.compression import Numeric
+    from harness.criterion import Criterion
     from harness.data import DataSpec
-    from harness.train import Recipe
+    from harness.train import Augment, Recipe
 
 
 class Model(Protocol):
@@ -20,7 +22,11 @@ class Model(Protocol):
 
     @property
     def weights(self) -> str:
-        """Path of a checkpoint to load in place of training; empty: train by `recipe`."""
+        """A checkpoint to load in place of training, as `harness/weights.py` reads it; empty: train by `recipe`."""
+
+    @property
+    def criterion(self) -> Criterion:
+        """What its outputs mean, how it learns and how it is judged."""
 
     def accepts(self, spec: DataSpec) -> str | None:
         """Why the network cannot take this data, or None."""
@@ -29,3 +35,48 @@ class Model(Protocol):
         """The untrained module; initialised from torch's global generator, which the caller seeds."""
 
     def recipe(self) -> Recipe: ...
+
+
+@runtime_checkable
+class FileModel(Protocol):
+    """A MODEL that is a user's own file: nothing is built, trained or compressed, `harness/own_file.py` takes it as it is."""
+
+    suffix: ClassVar[str]
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def numeric(self) -> Numeric:
+        """The arithmetic that the file computes with."""
+
+
+def not_images(name: str, spec: DataSpec, least: int) -> str | None:
+    """Why data is no images of `least` pixels and more on each side, for `accepts`; None if it is."""
+    if spec.dtype == "float32" and len(spec.input_shape) == 3 and min(spec.input_shape[1:]) >= least:
+        return None
+    kind = "tokens" if spec.dtype == "int64" else "arrays"
+    return f"{name} takes images [channels, height, width] of {least}x{least} and more, not {kind} {list(spec.input_shape)}"
+
+
+def not_texts(name: str, spec: DataSpec) -> str | None:
+    """Why data is no token numbers of one length, for `accepts`; None if it is."""
+    if spec.dtype == "int64" and len(spec.input_shape) == 1 and spec.vocabulary is not None:
+        return None
+    return f"{name} takes texts, int64 token numbers [places], not {spec.dtype} {list(spec.input_shape)}"
+
+
+def sgd(epochs: int, augment: Augment, learning_rate: float = 0.1, weight_decay: float = 1e-4) -> Recipe:
+    """How residual networks are mostly published (He et al. 2016, sec. 4.2), with a cosine in place of steps."""
+    from harness.train import Recipe
+
+    return Recipe(
+        epochs,
+        batch_size=128,
+        optimizer="sgd",
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_epochs=1.0,
+        augment=augment,
+        threads=2,
+    )

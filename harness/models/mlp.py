@@ -6,11 +6,12 @@ import itertools
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge
 
-from harness.train import Recipe
+from harness.criterion import CLASSIFICATION, Criterion
+from harness.train import Augment, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Mlp:
+    criterion: ClassVar[Criterion] = CLASSIFICATION
+
     data: str = "digits"
     hidden: tuple[Annotated[int, Ge(1)], ...] = (128, 64)
     """Widths of the layers between input and classes."""
     epochs: Annotated[int, Ge(0)] = 40
-    augment: Literal["none", "shift", "crop_flip"] = "none"
+    augment: Augment = "none"
     weights: str = ""
 
     def accepts(self, spec: DataSpec) -> str | None:
+        if spec.dtype != "float32":
+            return f"mlp takes float32 arrays, not {spec.dtype} {list(spec.input_shape)}"
         if self.augment != "none" and len(spec.input_shape) != 3:
             return f"mlp: `augment: {self.augment}` moves images [channels, height, width], not {list(spec.input_shape)}"
         return None

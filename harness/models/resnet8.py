@@ -7,11 +7,13 @@ One thing differs: TensorFlow pads a convolution of stride 2 below and to the ri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge
 
-from harness.train import Recipe
+from harness.criterion import CLASSIFICATION, Criterion
+from harness.models import not_images
+from harness.train import Augment, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResNet8Model:
+    criterion: ClassVar[Criterion] = CLASSIFICATION
+
     data: str = "fashion_mnist"
     width: Annotated[int, Ge(1)] = 16
     """Channels of the first block; the second has twice, the third four times as many."""
     epochs: Annotated[int, Ge(0)] = 10
-    augment: Literal["none", "shift", "crop_flip"] = "crop_flip"
+    augment: Augment = "crop_flip"
     weights: str = ""
 
     def accepts(self, spec: DataSpec) -> str | None:
-        if len(spec.input_shape) != 3 or min(spec.input_shape[1:]) < 4:
-            return f"resnet8 takes images [channels, height, width] of 4x4 and more, not {list(spec.input_shape)}"
-        return None
+        return not_images("resnet8", spec, 4)
 
     def build(self, spec: DataSpec) -> nn.Module:
         from harness.models.networks.resnet8 import ResNet8

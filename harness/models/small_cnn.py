@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge
 
-from harness.train import Recipe
+from harness.criterion import CLASSIFICATION, Criterion
+from harness.models import not_images
+from harness.train import Augment, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,17 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SmallCnn:
+    criterion: ClassVar[Criterion] = CLASSIFICATION
+
     data: str = "digits"
     width: Annotated[int, Ge(1)] = 16
     """Channels of the first convolution; the others have twice as many."""
     epochs: Annotated[int, Ge(0)] = 20
-    augment: Literal["none", "shift", "crop_flip"] = "none"
+    augment: Augment = "none"
     weights: str = ""
 
     def accepts(self, spec: DataSpec) -> str | None:
-        if len(spec.input_shape) != 3 or min(spec.input_shape[1:]) < 2:
-            return f"small_cnn takes images [channels, height, width] of 2x2 and more, not {list(spec.input_shape)}"
-        return None
+        return not_images("small_cnn", spec, 2)
 
     def build(self, spec: DataSpec) -> nn.Module:
         from torch import nn

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
@@ -22,6 +22,7 @@ from harness.runners.reply import (
     SCHEMA,
     Document,
     Failure,
+    Mode,
     OutputFile,
     pack_inputs,
     parse_reply,
@@ -54,12 +55,22 @@ class Deployed:
     """`threads`, and the backend's own parameters."""
     requires: tuple[str, ...]
     """Distributions whose versions are reported."""
+    python: str
+    """The interpreter that runs the runner."""
 
 
 def deploy(
-    session: Session, artifact: Artifact, backend_file: Path, options: Mapping[str, Any], requires: Sequence[str]
+    session: Session,
+    artifact: Artifact,
+    backend_file: Path,
+    options: Mapping[str, Any],
+    requires: Sequence[str],
+    python: str | None = None,
 ) -> Deployed:
-    """Push the artifact's files, the runner and the backend's file; what is already there is not sent again."""
+    """Push the artifact's files, the runner and the backend's file; what is already there is not sent again.
+
+    `python` is another interpreter than the session's own.
+    """
     folder = f"artifacts/{artifact.sha256[:32]}"
     for file in artifact.files:
         if file_sha256(artifact.folder / file.name) != file.sha256:
@@ -70,7 +81,9 @@ def deploy(
     runner, backend = _addressed("runners", RUNNER), _addressed("backends", backend_file)
     session.push(RUNNER, runner)
     session.push(backend_file, backend)
-    return Deployed(artifact.sha256, folder, artifact.files[0].name, runner, backend, dict(options), tuple(requires))
+    return Deployed(
+        artifact.sha256, folder, artifact.files[0].name, runner, backend, dict(options), tuple(requires), python or session.python
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ class Exchange:
 def ask(
     session: Session,
     deployed: Deployed,
-    mode: Literal["answer", "time"],
+    mode: Mode,
     parts: Sequence[Sequence[Array]],
     timeout_s: float,
     *,
@@ -127,7 +140,7 @@ def ask(
             file.write_text(json.dumps(request))
             session.push(file, f"{folder}/request.json")
         result = session.run(
-            [session.python, "-B", deployed.runner, f"{folder}/request.json"],
+            [deployed.python, "-B", deployed.runner, f"{folder}/request.json"],
             timeout_s=timeout_s,
             environment={"OMP_NUM_THREADS": str(deployed.options.get("threads", 1)), "OPENBLAS_NUM_THREADS": "1"},
             max_output_bytes=MAX_STDOUT_BYTES,

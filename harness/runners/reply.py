@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from harness.errors import RunnerError
 from harness.suite import Sampling
+from results.profile import MAX_OPERATORS
 
 SCHEMA = 1
 """Version of the request and of the document. 1: first."""
@@ -33,6 +34,7 @@ _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_START = len(_NPY_MAGIC) + 2
 """Where an npy file's header begins, after its own length in two bytes."""
 
+Mode = Literal["answer", "time", "profile"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=0, le=2**53)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -135,6 +137,15 @@ class Columns(_Part):
         return self
 
 
+class OperatorTime(_Part):
+    """One operator of the network as the runtime's own profiler accounts for it."""
+
+    name: Word
+    op: Word
+    time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Typical of the profiled inferences."""
+
+
 class Failure(_Part):
     kind: Annotated[str, Field(alias="class", max_length=200)]
     message: Annotated[str, Field(max_length=2000)]
@@ -145,7 +156,7 @@ class Document(_Part):
 
     schema_version: Annotated[Literal[1], Field(alias="schema")]
     nonce: Word
-    mode: Literal["answer", "time"]
+    mode: Mode
     load_s: Positive
     clock: Clock
     memory: Memory
@@ -160,6 +171,8 @@ class Document(_Part):
     state_after: State | None = None
     process_before: Process | None = None
     process_after: Process | None = None
+    operators: Annotated[list[OperatorTime], Field(max_length=MAX_OPERATORS)] | None = None
+    """In the order they run."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Document:
@@ -168,13 +181,15 @@ class Document(_Part):
             raise ValueError(
                 f"a document of mode {self.mode} must {'have' if self.mode == 'time' else 'not have'} every part of a timing"
             )
+        if (self.operators is None) == (self.mode == "profile"):
+            raise ValueError(f"a document of mode {self.mode} must {'have' if self.mode == 'profile' else 'not have'} operators")
         return self
 
 
 class _Failed(_Part):
     schema_version: Annotated[Literal[1], Field(alias="schema")]
     nonce: Word
-    mode: Literal["answer", "time"]
+    mode: Mode
     error: Failure
 
 

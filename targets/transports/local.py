@@ -4,8 +4,8 @@
         session.push(Path("model.onnx"), "model.onnx")
         session.run(["sha256sum", "model.onnx"], timeout_s=10)
 
-Children die with their command (`targets/process.py`). Against a `kill -9` of the harness itself nothing outside a process can help
-it, so the runner asks the kernel for a signal at its parent's death; any other command is bounded by its own end.
+Against a `kill -9` of the harness itself nothing outside a process can help it at once: the runner asks the kernel for a signal at its
+parent's death, and what another command left running is killed when the next session begins.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from targets import runs
+from targets.cache import cache_root
 from targets.process import run_group
 from targets.session import CommandFailed, CommandResult
 from targets.target import Target
@@ -35,18 +37,14 @@ CHUNK_BYTES = 1 << 20
 @contextmanager
 def connect(target: Target) -> Iterator[LocalSession]:
     """A session in the target's work directory, made if it is not there."""
-    folder = Path(target.work_dir).expanduser() if target.work_dir else default_work_dir(target.name)
+    folder = Path(target.work_dir).expanduser() if target.work_dir else cache_root() / "device" / target.name
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = folder.resolve(strict=True)
     except OSError as error:
         raise CommandFailed(f"target {target.name}: no work directory {folder}: {error.strerror}; set `work_dir`") from error
-    yield LocalSession(target.name, folder, target.python or sys.executable)
-
-
-def default_work_dir(name: str) -> Path:
-    cache = os.environ.get("ASSAY_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "assay") / "device" / name
+    runs.sweep()
+    yield LocalSession(target.name, folder, target.python or sys.executable, target.max_run_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,7 @@ class LocalSession:
     name: str
     folder: Path
     python: str
+    max_run_s: float | None = None
 
     def run(
         self,
@@ -69,8 +68,8 @@ class LocalSession:
         return run_group(
             argv,
             folder=self.folder,
-            environment={**_clean_environment(), **(environment or {})},
-            timeout_s=timeout_s,
+            environment={**_clean_environment(), **(environment or {}), runs.VARIABLE: runs.new_run()},
+            timeout_s=timeout_s if self.max_run_s is None else min(timeout_s, self.max_run_s),
             stdin=stdin,
             max_output_bytes=max_output_bytes,
         )

@@ -16,8 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import harness.backends
-from harness import measure, plugins
-from harness.bench import BenchReport, bench, random_sets, read_sets, readers
+from harness import environment, measure, plugins
+from harness.bench import BenchReport, bench, parse_dims, random_sets, read_sets, readers
 from harness.errors import UserError
 from harness.export import Signature, TensorSpec
 from harness.plugins import Choice
@@ -141,8 +141,9 @@ def only(report: BenchReport) -> dict[str, Any]:
     return found
 
 
-def test_every_backend_that_reads_the_file_is_measured(model: Path, target: Target) -> None:
-    assert readers(model) == ("onnxruntime",)
+def test_every_backend_that_reads_the_file_is_measured(model: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(readers(model)) >= {"onnxruntime", "openvino", "tvm"} and "litert" not in readers(model)
+    monkeypatch.setattr(plugins, "names", lambda _family: ("litert", "onnxruntime", "torch"))
     report = benched(model, target)
     document = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert set(document) == {"schema", "results"} and document["schema"] == 1
@@ -155,7 +156,7 @@ def test_every_backend_that_reads_the_file_is_measured(model: Path, target: Targ
 
 
 def test_latency_is_the_interval_over_launches_and_every_timed_sample(model: Path, target: Target) -> None:
-    report = benched(model, target)
+    report = benched(model, target, Choice("onnxruntime"))
     (latency,) = (m for m in report.results[0].measurements if m.metric == "latency")
     assert isinstance(latency.samples, Samples)
     interval = median_interval(latency.samples)
@@ -163,6 +164,24 @@ def test_latency_is_the_interval_over_launches_and_every_timed_sample(model: Pat
     assert (found["median"], found["low"], found["high"]) == (interval.estimate, interval.low, interval.high)
     assert found["samples"] == latency.samples.value[latency.samples.timed].tolist()
     assert len(found["samples"]) >= 2 * FAST.min_samples and not latency.samples.timed.all()
+
+
+def test_a_backend_that_is_not_installed_is_unsupported_with_how_to_get_it(
+    model: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_ENVIRONMENTS", str(model.parent / "none"))
+    environment.versions.cache_clear()
+    result = only(benched(model, target, Choice("tvm")))
+    environment.versions.cache_clear()
+    assert (result["status"], result["latency_s"]) == ("unsupported", None)
+    assert result["reason"] == "apache-tvm, numpy, onnx not installed: assay setup tvm"
+
+
+@pytest.mark.parametrize("text", ["n", "n=", "=3", "n=0", "n=-1", "n=1.5", "n=x"])
+def test_a_dimension_without_a_size_is_the_users_error(text: str) -> None:
+    with pytest.raises(UserError, match="expected NAME=SIZE"):
+        parse_dims([text])
+    assert parse_dims(["n=3", "x[2]=640", "a=b=2"]) == {"n": 3, "x[2]": 640, "a=b": 2}
 
 
 def test_a_backend_that_answers_right_is_ok(model: Path, target: Target, backend: Callable[..., Choice]) -> None:
@@ -218,7 +237,7 @@ def test_the_text_has_a_line_a_backend_and_the_reasons(model: Path, target: Targ
 
 
 def test_an_emulated_device_is_said_to_be_one(model: Path, tmp_path: Path) -> None:
-    report = benched(model, Target("qemu", work_dir=str(tmp_path / "work"), origin="emulated"))
+    report = benched(model, Target("qemu", work_dir=str(tmp_path / "work"), origin="emulated"), Choice("onnxruntime"))
     assert only(report)["origin"] == "emulated" and report.text().endswith("emulated")
 
 

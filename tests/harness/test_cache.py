@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import appearing, cache_root, check_writable
+from harness.cache import appearing, check_writable
 from harness.errors import UserError
 
 
@@ -44,13 +44,6 @@ def test_a_lock_is_released_when_its_holder_is_killed(own_cache: Path) -> None:
     holder.kill()
     assert waiter.communicate(timeout=30)[0] == b"mine\n"
     holder.communicate()
-
-
-def test_the_cache_is_where_the_environment_says(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_root() == own_cache
-    monkeypatch.delenv("ASSAY_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert cache_root() == Path("/x/assay")
 
 
 def test_check_writable(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,37 @@ def test_a_file_far_larger_than_the_network_is_not_even_read(tmp_path: Path) -> 
         file.truncate(1 << 30)
     with pytest.raises(UserError, match="too many for this network"):
         load_weights(network(), tmp_path / "w.safetensors")
+
+
+def test_counters_of_batchnorm_may_be_missing(tmp_path: Path) -> None:
+    first, second = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    first.weight.data.fill_(7.0)
+    state = {name: tensor for name, tensor in first.state_dict().items() if name != "num_batches_tracked"}
+    torch.save(state, tmp_path / "x.pt")
+    load_weights(second, tmp_path / "x.pt")
+    assert torch.equal(second.weight, first.weight)
+
+
+def test_a_head_that_will_be_fitted_keeps_its_own_weights(tmp_path: Path) -> None:
+    def network(classes: int) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(4, 4), nn.Linear(4, classes))
+
+    published, ours = network(9), network(3)
+    save_weights(published, tmp_path / "x.safetensors")
+    kept = ours.state_dict()["1.weight"].clone()
+    with pytest.raises(UserError, match=r"`1\.weight` is \[9, 4\]"):
+        load_weights(ours, tmp_path / "x.safetensors")
+    load_weights(ours, tmp_path / "x.safetensors", without="1")
+    assert torch.equal(ours.state_dict()["0.weight"], published.state_dict()["0.weight"])
+    assert torch.equal(ours.state_dict()["1.weight"], kept)
+
+
+def test_a_network_may_translate_published_names(tmp_path: Path) -> None:
+    class Own(nn.Linear):
+        def translated(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name.replace("kernel", "weight"): tensor for name, tensor in state.items()}
+
+    network, kernel = Own(2, 3, bias=False), torch.rand(3, 2)
+    torch.save({"kernel": kernel}, tmp_path / "x.pt")
+    load_weights(network, tmp_path / "x.pt")
+    assert torch.equal(network.weight, kernel)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import html
 import io
 import json
 import os
+import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from results.record import Axes, Measurement, PlannedCell, Record, Run, Samples
+from results.store import open_store
 
 SUITE = """\
 models: [{mlp: {epochs: 1}}]
@@ -46,7 +53,7 @@ def refused(done: subprocess.CompletedProcess[str], says: str) -> None:
 def test_help_shows_examples_and_every_command_has_help(tmp_path: Path) -> None:
     top = assay("--help", cwd=tmp_path)
     assert top.returncode == 0 and "assay run smoke" in top.stdout
-    for command in ("plan", "run", "bench", "compress", "report", "export", "ls", "show", "doctor"):
+    for command in ("plan", "run", "bench", "compress", "report", "compare", "export", "ls", "show", "doctor", "setup"):
         done = assay(command, "--help", cwd=tmp_path)
         assert done.returncode == 0 and command in done.stdout
 
@@ -67,10 +74,18 @@ def test_completion_is_offered(tmp_path: Path) -> None:
         (["show", "deadbeef"], "no store"),
         (["report", "--out", "x"], "no store"),
         (["export", "--format", "csv"], "no store"),
+        (["compare", "a", "b"], "no store"),
+        (["compare", "a"], "Missing argument"),
+        (["compare", "a", "b", "--least", "-1"], "least"),
+        (["plan", "smoke", "--only", "zz"], "--only zz: no cell's id begins so"),
+        (["run", "smoke", "--only", ""], "no cell's id begins so"),
         (["bench", "absent.onnx"], "absent.onnx"),
         (["bench", "x.onnx", "--backend", "onnxruntim"], "onnxruntime"),
         (["bench", "x.onnx", "--target", "bord"], "unknown target `bord`"),
+        (["bench", "x.onnx", "--dim", "n"], "--dim n: expected NAME=SIZE"),
         (["doctor", "bord"], "unknown target `bord`"),
+        (["setup", "tvn"], "Did you mean `tvm`"),
+        (["setup", "onnxruntime"], "shares Assay's own environment"),
         (["compress", "mpl", "float32", "-o", "x.onnx"], "Did you mean `mlp`"),
         (["compress", "mlp", "flot32", "-o", "x.onnx"], "Did you mean `float32`"),
         (["compress", "mlp", "float32", "-o", "x.pt"], "*.onnx"),
@@ -79,6 +94,9 @@ def test_completion_is_offered(tmp_path: Path) -> None:
         (["compress", "mlp:weights=absent.pt", "float32", "-o", "x.onnx"], "absent.pt"),
         (["plan", "smoke", "--store", "mysql://x/y"], "mysql"),
         (["plan", "smoke", "--inventory", "absent.yaml"], "absent.yaml"),
+        (["targets", "add", "shed", "--ssh", "a b", "--inventory", "devices.yaml"], "is not an address"),
+        (["targets", "add", "a/b", "--ssh", "board", "--inventory", "devices.yaml"], "target name 'a/b'"),
+        (["targets", "add", "shed", "--ssh", "board"], "which inventory?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -145,8 +163,6 @@ def test_a_store_that_cannot_be_used_is_refused(tmp_path: Path, own_cache: Path)
     refused(run(str(tmp_path)), "is a folder")
     refused(run("/proc/none/store.db"), "/proc/none")
     assay("plan", "suite.yaml", "--store", "newer.db", cwd=tmp_path)
-    from results.store import open_store
-
     with open_store(str(tmp_path / "newer.db")):
         pass
     with sqlite3.connect(tmp_path / "newer.db") as database:
@@ -175,6 +191,23 @@ def test_a_full_disk_is_refused_beforehand(tmp_path: Path, own_cache: Path) -> N
         refused(assay("run", "suite.yaml", "--store", "s.db", cwd=tmp_path, ASSAY_CACHE=str(full / "cache")), "MB free")
     finally:
         subprocess.run(["umount", str(full)], check=True)
+
+
+def test_a_report_shows_what_earlier_runs_measured(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store.db")) as store:
+        for night in range(3):
+            axes, started = Axes("cnn", "float32", "ort", "local"), f"2026-01-0{night + 1}T00:00:00Z"
+            latency = Measurement("latency", "s", "measured", "by hand", Samples.of([1e-3, 2e-3]))
+            hashes = ("cell", f"input{night}", "machine")
+            record = Record(
+                f"a{night}", f"run{night}", *hashes, axes, "ok", None, None, started, started, measurements=(latency,)
+            )
+            store.begin_run(Run(f"run{night}", "nightly", {}, 0, started), [PlannedCell("cell", f"input{night}", axes, 0)])
+            store.append(record)
+    for run, nights in (("run2", 3), ("run1", 2)):
+        made = assay("report", "--run", run, "--out", run, "--store", "store.db", cwd=tmp_path)
+        assert made.returncode == 0, made.stderr
+        assert f"in up to {nights} nights" in (tmp_path / run / "index.html").read_text()
 
 
 @pytest.mark.torch
@@ -215,6 +248,19 @@ def test_the_whole_path_by_hand(tmp_path: Path) -> None:
         == records[0]["cell_key"]
     )
     refused(assay("show", "zzzz", *store, cwd=tmp_path), "zzzz")
+
+    same = assay("compare", "suite~1", "suite", *store, cwd=tmp_path)
+    assert same.returncode == 0, same.stderr
+    assert "nothing worse, nothing better" in same.stdout and "5 cells of both runs are one and the same record" in same.stdout
+
+    page = (tmp_path / "report" / "cells" / f"{records[0]['id']}.html").read_text()
+    command = re.search(r"<code>assay (run [^<]* --only [^<]*)</code>", page)
+    assert command is not None
+    narrowed = assay(*shlex.split(html.unescape(command[1])), *store, cwd=tmp_path)
+    assert narrowed.returncode == 0 and narrowed.stdout.splitlines()[0] == "1 cells: 1 ok", narrowed.stderr
+    moved = json.loads(assay("compare", "suite~1", "suite", "--json", "--out", "changes", *store, cwd=tmp_path).stdout)
+    assert len(moved["only_before"]) == 4 and moved["only_after"] == [] and moved["numbers_compared"] >= 4
+    assert (tmp_path / "changes" / "index.html").is_file()
 
     rendered = assay("report", *store, "--suite", "suite", "--out", "again", cwd=tmp_path)
     assert rendered.returncode == 0 and (tmp_path / "again" / "index.html").is_file()
@@ -277,3 +323,84 @@ def test_bad_endings_are_records_and_exit_1(tmp_path: Path) -> None:
         assert not any(m["metric"] == "latency" for m in records[backend]["measurements"])
     page = (tmp_path / "report" / "index.html").read_text()
     assert "no luck on the device" in page
+
+
+def _recorded(path: Path, *runs: Run, slower: float = 1.0, suffix: str = "") -> None:
+    """A store whose runs have one cell each, that of the last `slower` times as slow; `suffix` in all that a suite or a device names."""
+    with open_store(str(path)) as store:
+        for number, run in enumerate(runs):
+            factor = slower if run is runs[-1] else 1.0
+            samples = dataclasses.replace(
+                Samples.of(np.array([1e-3, 1.001e-3, 0.999e-3, 1.0005e-3]) * factor), launch=np.arange(4, dtype=np.uint16)
+            )
+            axes = Axes(f"net{suffix}", f"method{suffix}", f"backend{suffix}", f"device{suffix}")
+            record = Record(
+                f"{number:08x}", run.id, "c" * 64, "d" * 64, "m" * 64, axes, "ok", None, None, run.started, run.started,
+                measurements=(Measurement("latency", "s", "measured", f"how{suffix}", samples),),
+                provenance={f"who{suffix}": suffix},
+            )  # fmt: skip
+            store.begin_run(run, [PlannedCell(record.cell_key, record.input_hash, axes, 0)])
+            store.append(record)
+            store.finish_run(run.id, run.started)
+
+
+def _runs(count: int, suite: str = "nightly") -> list[Run]:
+    return [Run(f"{day}a00", suite, {}, 0, f"2026-01-0{day}T00:00:00Z") for day in range(1, count + 1)]
+
+
+def test_compare_says_what_got_worse_and_exits_1(tmp_path: Path) -> None:
+    _recorded(tmp_path / "s.db", *_runs(3), slower=1.05)
+    store = ("--store", "s.db")
+    worse = assay("compare", "nightly~1", "nightly", *store, cwd=tmp_path)
+    assert worse.returncode == 1 and worse.stdout.startswith("nightly 2a00 (2026-01-02 00:00) → nightly 3a00"), worse.stderr
+    assert "latency  +5.00% [" in worse.stdout
+    for arguments, status in (
+        (("nightly", "nightly~1"), 0),
+        (("1a", "2a00"), 0),
+        (("nightly~2", "3a"), 1),
+        (("1a", "nightly", "--least", "6"), 0),
+    ):
+        assert assay("compare", *arguments, *store, cwd=tmp_path).returncode == status, arguments
+    document = json.loads(assay("compare", "nightly~1", "nightly", "--json", *store, cwd=tmp_path).stdout)
+    assert document["is_worse"] is True and document["differences"][0]["change"]["value"] == pytest.approx(0.05)
+    paged = assay("compare", "nightly~1", "nightly", "--out", "changes", *store, cwd=tmp_path)
+    assert paged.returncode == 1 and "page: changes/index.html" in paged.stderr
+    assert (tmp_path / "changes" / "cells" / "00000002.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("nightly", "3a00"), "are one run, 3a00: name two"),
+        (("nightly~3", "nightly"), "holds 3 runs of suite `nightly`: there is no `nightly~3`"),
+        (("nightly~x", "nightly"), "as in `nightly~1`"),
+        (("nightli~1", "nightly"), "no run of suite `nightli`. Did you mean `nightly`"),
+        (("zz", "nightly"), "no run `zz`"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(names: tuple[str, str], says: str, tmp_path: Path) -> None:
+    _recorded(tmp_path / "s.db", *_runs(3))
+    refused(assay("compare", *names, "--store", "s.db", cwd=tmp_path), says)
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    _recorded(tmp_path / "s.db", *_runs(2))
+    (tmp_path / "file").write_text("x")
+    refused(assay("compare", "nightly~1", "nightly", "--out", "file/x", "--store", "s.db", cwd=tmp_path), "file")
+
+
+def test_names_from_suites_and_devices_cannot_act_on_the_terminal(tmp_path: Path) -> None:
+    bad = "\x1b]0;owned\x07\x1b[2J\u202e\x9b"
+    _recorded(tmp_path / "s.db", *_runs(2, f"nightly{bad}"), suffix=bad)
+    store = ("--store", "s.db")
+    for arguments in (
+        ("ls", "runs"),
+        ("show", "00000000"),
+        ("compare", "1a", "2a"),
+        ("show", "zz"),
+        ("report", "--out", "report"),
+    ):
+        done = assay(*arguments, *store, cwd=tmp_path)
+        said = done.stdout + done.stderr
+        assert said and all(line.isprintable() for line in said.split("\n")), arguments
+    assert "\\x1b[2J" in assay("ls", "runs", *store, cwd=tmp_path).stdout

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from harness.context import Context
+from harness.criterion import CLASSIFICATION
 from harness.data.digits import DATA
 from harness.train import Recipe, evaluate
 
@@ -19,7 +20,7 @@ RECIPE = Recipe(epochs=1, batch_size=512)
 
 
 def context(folder: Path, seed: int = 0, **more: Any) -> Context:
-    return Context(seed, DATA(), RECIPE, folder, **more)
+    return Context(seed, DATA(), RECIPE, CLASSIFICATION, folder, **more)
 
 
 def network() -> nn.Module:

@@ -36,17 +36,23 @@ def test_what_is_noisy_or_missing_on_a_device_is_said(monkeypatch: pytest.Monkey
     def connect(_target: Target) -> Iterator[Bare]:
         yield Bare()
 
-    facts = {"cpu_model": "x", "cores": 4, "kernel": "6", "virtualization": "QEMU"}
-    state = {"load_average": [3.5, 1.0, 1.0], "cpufreq": [{"governor": "powersave"}]}
+    facts = {"cpu_model": "x", "cores": 4, "kernel": "6", "virtualization": "QEMU", "isa": "armv7l"}
+    state = {
+        "load_average": [3.5, 1.0, 1.0],
+        "cpufreq": [{"governor": "powersave"}],
+        "temperatures": [{"type": "cpu", "celsius": 40.0}, {"type": "gpu", "celsius": 81.0}],
+    }
     monkeypatch.setattr(doctor, "connect", connect)
     monkeypatch.setattr(doctor, "machine_facts", lambda _session: facts)
     monkeypatch.setattr(doctor, "state", lambda _session: state)
-    said = {finding.what: finding.level for finding in examine(Target("board"))}
+    said = {finding.what: finding.level for finding in examine(Target("board", isa="aarch64", max_celsius=70))}
     for what, level in (
         ("a virtual machine (QEMU)", "noise"),
         ("load average 3.50 on 4 cores", "noise"),
         ("governor powersave", "noise"),
         ("SMT is on", "noise"),
+        ("the inventory says aarch64, the device is armv7l", "missing"),
+        ("81 °C, the inventory allows 70", "noise"),
         ("no Python at /no/python on board", "missing"),
     ):
         assert any(text.startswith(what) and found == level for text, found in said.items()), what

@@ -1,23 +1,9 @@
-"""Messages end with the next step: the nearest name, or the names there are."""
+"""The errors of the harness and what becomes of them."""
 
 from __future__ import annotations
 
-import pytest
-
-from harness.errors import RunnerError, nearest
+from harness.errors import RunnerError
 from targets.session import CommandFailed
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "says"),
-    [
-        ("smok", ["smoke", "other"], " Did you mean `smoke`?"),
-        ("zzz", ["b", "a"], " Known: a, b."),
-        ("zzz", [], ""),
-    ],
-)
-def test_nearest(name: str, known: list[str], says: str) -> None:
-    assert nearest(name, known) == says
 
 
 def test_a_runner_s_failure_is_stable_like_any_command_s() -> None:

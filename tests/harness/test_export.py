@@ -103,9 +103,11 @@ class Case:
         with torch.no_grad():
             self.examples = Examples(inputs, network(torch.from_numpy(inputs)).numpy())
         self.program = folder / "module.pt2"
-        save_program(network, SHAPE, self.program)
+        save_program(network, np.zeros((1, *SHAPE), np.float32), self.program)
 
     def export(self, form: str, folder: Path, *, batch: int = 2, examples: Examples | None = None) -> Exported:
+        if form == "pt2e_int8":
+            pytest.importorskip("executorch", reason="executorch is not installed: its quantizer places the pairs")
         integer = FORMS[form].numeric == "int8"
         return export(
             self.program,
@@ -211,7 +213,7 @@ x = np.random.default_rng(0).standard_normal((4, 3, 8, 8), np.float32)
 folder = pathlib.Path(sys.argv[1])
 with torch.no_grad():
     examples = Examples(x, network(torch.from_numpy(x)).numpy())
-save_program(network, (3, 8, 8), folder / "module.pt2")
+save_program(network, np.zeros((1, 3, 8, 8), np.float32), folder / "module.pt2")
 for form in ("onnx_qdq_u8s8", "tflite_int8", "pt2"):
     integer = form != "pt2"
     export(folder / "module.pt2", form=form, batch=1, numeric="int8" if integer else "float32", examples=examples, folder=folder / form,

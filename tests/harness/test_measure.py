@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import pytest
 
 from harness import measure
 from harness.artifact import Artifact
+from harness.criterion import Criterion
+from harness.data import Batch
 from harness.errors import RunnerError, WrongAnswer
 from harness.measure import Answer, Deployed, Launch
 from harness.suite import Sampling
@@ -42,6 +43,9 @@ class Network:
         return [np.resize(self.product, (rows,) + self.product.shape[1:]), quantized]
     def output_quantization(self):
         return [None, (0.5, 3)]
+    def operators(self, runs):
+        assert self.options["profile"] and runs >= 1
+        return [{"name": "product", "op": "MatMul", "time_s": 1e-6 * runs / runs}]
     def facts(self):
         return {"threads": self.options["threads"]}
 
@@ -220,24 +224,20 @@ def test_what_spoils_a_timing_is_flagged(launches: list[Launch]) -> None:
     assert flags(calm, changed(calm, "process_after", major_faults=after.major_faults + 1)) == ("major_faults",)
 
 
-def test_top1_is_a_hit_or_a_miss_an_example() -> None:
+def test_each_metric_of_the_criterion_is_measured() -> None:
     scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.5, 0.5]], np.float32)
-    found = measure.top1(scores, np.array([1, 1, 1, 0]))
-    assert (found.metric, found.unit, found.origin) == ("top1", "1", "measured")
-    assert samples_of(found).tolist() == [1, 0, 1, 1]
+    batch = Batch(np.zeros((4, 1), np.float32), np.array([1, 1, 1, 0]))
+    top1, f1 = measure.quality(scores, batch, Criterion(("top1", "f1")), "emulated")
+    assert (top1.metric, top1.unit, top1.origin) == ("top1", "1", "emulated")
+    assert top1.method == "largest of the network's outputs is the label, 4 examples"
+    assert samples_of(top1).tolist() == [1, 0, 1, 1]
+    assert samples_of(f1).tolist() == [1, 0, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [
-        (np.zeros((3, 2)), r"shape \[3, 2\] are not class scores of 2 examples"),
-        (np.zeros((2, 2, 1)), "are not class scores"),
-        (np.array([[0, math.nan], [0, 1]]), "1 of 2 examples have scores that are not finite"),
-    ],
-)
-def test_what_is_no_score_is_wrong(scores: npt.NDArray[np.float64], message: str) -> None:
-    with pytest.raises(WrongAnswer, match=message):
-        measure.top1(scores, np.array([0, 1]))
+def test_a_profile_is_a_launch_of_its_own(session: Session, artifact: Artifact, tmp_path: Path) -> None:
+    put = deployed(session, artifact, tmp_path)
+    (found,) = measure.operators(session, put, [examples(2)], batch=2, timeout_s=60)
+    assert (found.name, found.op, found.time_s) == ("product", "MatMul", 1e-6)
 
 
 def test_artifact_size_counts_every_file(artifact: Artifact) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan import Cell, Done, Point, cell_key, plan
-from harness.suite import Suite, load_suite
+from harness.errors import UserError
+from harness.plan import Cell, Done, Point, cell_key, plan, restricted
+from harness.suite import Condition, Suite, load_suite
 from results.record import Axes, Status
 from targets.target import Target
 
@@ -38,7 +39,9 @@ def none_done(_hashes: Sequence[str]) -> Mapping[str, Done]:
 def test_the_matrix_is_complete_and_in_order(suite: Suite) -> None:
     cells = plan(suite, TARGETS, identity, none_done)
     assert len(cells) == 2 * 4 * 3 * 2
-    assert len({cell.key for cell in cells}) == len({cell.input_hash for cell in cells}) == len(cells)
+    assert len({cell.key for cell in cells}) == len(cells)
+    kept = [cell for cell in cells if cell.verdict != "excluded"]
+    assert len({cell.input_hash for cell in kept}) == len(kept) and all(cell.input_hash for cell in kept)
     assert [cell.axes.model for cell in cells] == sorted((c.axes.model for c in cells), key=["mlp", "small_cnn"].index)
 
 
@@ -53,6 +56,31 @@ def test_verdicts_say_why(suite: Suite) -> None:
             assert cell.verdict == "unsupported" and cell.reason
         else:
             assert (cell.verdict, cell.reason) == ("run", None)
+
+
+def test_all_that_is_missing_is_told_at_once_with_how_to_go_on(suite: Suite) -> None:
+    def nothing_here(point: Point) -> str:
+        raise UserError(f"no data for {point[0].label}")
+
+    with pytest.raises(UserError) as caught:
+        plan(suite, TARGETS, nothing_here, none_done)
+    assert str(caught.value).splitlines() == [
+        f"{suite.path}: what some models need is not here",
+        "  mlp: no data for mlp",
+        "  small_cnn: no data for small_cnn",
+        "To go on without them, run a suite that says `extends: s` and `exclude: [{model: [mlp, small_cnn]}]`",
+    ]
+
+
+def test_what_only_excluded_cells_need_may_be_missing(suite: Suite) -> None:
+    def only_cnn(point: Point) -> str:
+        if point[0].label == "mlp":
+            raise UserError("no data")
+        return repr(point)
+
+    without = replace(suite, exclude=(Condition((("model", ("mlp",)),), "here"),))
+    cells = plan(without, TARGETS, only_cnn, none_done)
+    assert all(cell.input_hash == "" for cell in cells if cell.axes.model == "mlp")
 
 
 def test_include_keeps_only_what_matches(suite: Suite) -> None:
@@ -81,7 +109,7 @@ def test_a_cell_that_the_store_answers_is_not_repeated_unless_the_answer_was_no_
 
 def test_the_key_is_the_axes_alone_and_the_input_hash_all_that_decides_the_numbers(suite: Suite) -> None:
     def keyed(cells: Sequence[Cell]) -> dict[str, str]:
-        return {cell.key: cell.input_hash for cell in cells}
+        return {cell.key: cell.input_hash for cell in cells if cell.verdict != "excluded"}
 
     def salted(salt: str) -> dict[str, str]:
         return keyed(plan(suite, TARGETS, lambda point: repr(point) + salt, none_done))
@@ -102,3 +130,28 @@ def test_cell_keys_are_stable_and_tell_every_axis_apart() -> None:
     ]  # fmt: skip
     changed += [replace(axes, threads=2), replace(axes, batch=2), Axes("x", "m", "b", "t", 1, 1)]
     assert len({cell_key(a) for a in [axes, *changed]}) == len(changed) + 1
+
+
+def test_only_keeps_the_named_cells_and_leaves_out_the_rest(suite: Suite) -> None:
+    cells = plan(suite, TARGETS, identity, none_done)
+    runnable = [cell for cell in cells if cell.verdict == "run"]
+    one, other = runnable[0], runnable[-1]
+    kept = [cell for cell in restricted(cells, (one.key[:12], other.key)) if cell.verdict != "excluded"]
+    assert kept == [one, other]
+    left_out = next(cell for cell in restricted(cells, (one.key,)) if cell.key == other.key)
+    assert left_out.reason == "left out by --only"
+    assert restricted(cells, ()) == cells
+
+
+def test_only_refuses_what_names_no_cell_many_or_one_that_is_left_out(suite: Suite) -> None:
+    cells = plan(suite, TARGETS, identity, none_done)
+    excluded = next(cell for cell in cells if cell.verdict == "excluded")
+    shared = next(c for c in "0123456789abcdef" if sum(cell.key.startswith(c) for cell in cells) > 1)
+    for start, says in (
+        ("zz", "no cell's id"),
+        ("", "no cell's id"),
+        (shared, "give more of it"),
+        (excluded.key, "leaves this cell out"),
+    ):
+        with pytest.raises(UserError, match=says):
+            restricted(cells, (start,))

@@ -48,6 +48,21 @@ def test_unknown_names_say_what_was_meant() -> None:
         plugins.resolve("methods", "float32", {"x": 1})
 
 
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("mlp:hidden=[32, 16],epochs=3", (("hidden", (32, 16)), ("epochs", 3))),
+        ("mlp(hidden=[32, 16], epochs=3)", (("hidden", (32, 16)), ("epochs", 3))),
+        ("mlp(data=npz_file(path=a.npz), epochs=3)", (("data", "npz_file(path=a.npz)"), ("epochs", 3))),
+        ("mlp(data=imagenet_folder(size=8, resize=9))", (("data", "imagenet_folder(size=8, resize=9)"),)),
+    ],
+)
+def test_a_comma_in_brackets_parts_nothing(text: str, params: tuple[object, ...]) -> None:
+    choice = plugins.parse_choice("models", text)
+    assert choice == Choice("mlp", params)  # type: ignore[arg-type]
+    assert plugins.parse_choice("models", choice.label) == choice
+
+
 @pytest.mark.parametrize("value", ["high", 1.5, 0, True, None, [0.5]])
 def test_parameters_are_typed_strictly(value: object) -> None:
     with pytest.raises(UserError, match="parameter `sparsity` of method `magnitude_prune`"):

@@ -37,7 +37,7 @@ CELL = Cell(
 
 def test_a_result_in_a_few_words() -> None:
     text = result_text(record())
-    assert text.startswith("2 ms [1.") and "(emulated)" in text and text.endswith("top-1 75.0%")
+    assert text.startswith("2 ms [1.") and "(emulated)" in text and text.endswith("top1 75.0%")
     assert result_text(record("failed", "no luck")) == "no luck"
 
 
@@ -62,3 +62,14 @@ def test_quiet_says_only_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> 
         assert capsys.readouterr().err == ""
         terminal.ended(CELL, record("wrong", "off by one"))
     assert "wrong" in (said := capsys.readouterr().err) and "off by one" in said
+
+
+def test_what_a_device_said_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(3, verbose=True)
+    with terminal:
+        terminal.begins([CELL])
+        terminal.phase("measuring \x1b[2Jx")
+        terminal.ended(CELL, record("failed", "\x1b]0;owned\x07 first\n[1/1] ok  forged\u202e"))
+    said = capsys.readouterr().err
+    assert all(line.isprintable() for line in said.splitlines()) and r"\x1b]0;owned\x07 first [1/1] ok forged\u202e" in said
+    assert len(said.splitlines()) == 3

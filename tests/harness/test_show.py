@@ -26,7 +26,11 @@ def test_every_plugin_is_listed_with_its_parameters() -> None:
         assert [row["name"] for row in show.rows(family)] == list(plugins.names(family))
     methods = {row["name"]: row for row in show.rows("methods")}
     assert "sparsity" in methods["magnitude_prune"]["parameters"] and methods["float32"]["about"]
-    assert all(row["usable"].startswith("yes") for row in show.rows("backends"))
+    backends = {row["name"]: row for row in show.rows("backends")}
+    assert all(backends[name]["usable"].startswith("yes: ") for name in ("litert", "onnxruntime", "torch"))
+    assert all(row["usable"].startswith(("yes: ", "no: pip install ", "no: assay setup ")) for row in backends.values())
+    assert (backends["tvm"]["numeric"], backends["tvm"]["reads"]) == ("float32", ".onnx")
+    assert (backends["litert"]["numeric"], backends["torch"]["reads"]) == ("float32 int8", "-")
     assert {row["name"] for row in show.rows("suites")} >= {"smoke"}
     assert show.rows("meters") == []
     assert show.target_rows(TARGETS)[0]["name"] == "local"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.suite import OperatingPoint, Suite, load_suite, matches, shipped_suites
+from harness.plugins import matches
+from harness.suite import Gate, OperatingPoint, Suite, load_suite, shipped_suites
 
 GOOD = """\
 name: good
@@ -40,7 +41,7 @@ def test_a_suite_resolves_to_its_axes(tmp_path: Path) -> None:
     assert suite.sampling.launches == 5 and suite.sampling.min_s == 0.5
     assert suite.targets == ("local",)
     assert suite.baseline == (("method", "float32"), ("backend", "onnxruntime"))
-    assert suite.tables[0].columns == "method"
+    assert suite.tables[0].columns == ("method",)
 
 
 @pytest.mark.parametrize("path", shipped_suites(), ids=lambda path: path.stem)
@@ -81,6 +82,13 @@ def test_every_shipped_suite_resolves_by_name(path: Path) -> None:
         ("name: good", "name: ../../etc", 1, "a suite's name"),
         ("name: good", "seed: -1", 1, "whole number"),
         ("name: good", "targets: [bored]", 1, "Did you mean `board`"),
+        ("name: good", "gates: [0.8]", 1, "`gates` is a mapping of models"),
+        ("name: good", "gates: {mpl: 0.8}", 1, "model `mpl` matches nothing here. Did you mean `mlp`"),
+        ("name: good", "gates: {mlp: 85}", 1, "a share above 0 and up to 1, not 85"),
+        ("name: good", "gates: {mlp: true}", 1, "a share above 0 and up to 1"),
+        ("name: good", "gates: {mlp: 0.8, m*: 0.9}", 1, "model `mlp` has a gate already"),
+        ("[mlp, small_cnn]", "[mlp: {data: digts}]", 2, "unknown data set `digts`. Did you mean `digits`"),
+        ("[mlp, small_cnn]", "[mlp: {data: cifar10(scael=unit)}]", 2, "unknown parameter `scael` of data set `cifar10`"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line(old: str, new: str, line: int, says: str, tmp_path: Path) -> None:
@@ -95,6 +103,18 @@ def test_a_mistake_is_refused_with_its_line(old: str, new: str, line: int, says:
 def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a suite is a mapping"):
         load(text, tmp_path)
+
+
+def test_a_gate_holds_for_each_model_it_matches_by_that_models_first_metric(tmp_path: Path) -> None:
+    suite = load(GOOD.replace("name: good", "gates: {mlp: 0.9, 'small*': 1}"), tmp_path)
+    assert suite.gates == (Gate("mlp", "top1", 0.9), Gate("small_cnn", "top1", 1.0))
+    assert suite.to_json()["gates"]["small_cnn"] == {"metric": "top1", "least": 1.0}
+
+
+def test_a_models_data_may_have_parameters(tmp_path: Path) -> None:
+    suite = load(GOOD.replace("[mlp, small_cnn]", "[{mlp: {data: [cifar10, cifar10(scale=imagenet)]}}]"), tmp_path)
+    assert [w.data for w in suite.workloads] == ["cifar10", "cifar10(scale=imagenet)"]
+    assert [w.label for w in suite.workloads] == ["mlp(data=cifar10)", "mlp(data=cifar10(scale=imagenet))"]
 
 
 def test_extends_replaces_keys_and_merges_sampling(tmp_path: Path) -> None:

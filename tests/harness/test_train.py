@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from harness.criterion import CLASSIFICATION, Criterion
 from harness.data import Batch
 from harness.data.digits import DATA
 from harness.errors import BuildError
-from harness.train import Recipe, augmented, derived_seed, evaluate, train
+from harness.train import Recipe, augmented, derived_seed, evaluate, mean_loss, train
 
 pytestmark = pytest.mark.torch
 
@@ -228,3 +230,12 @@ def test_crop_flip_is_a_crop_of_the_padded_image_or_its_mirror() -> None:
 def test_no_augmentation_gives_the_inputs_themselves() -> None:
     images = DATA().load("test").inputs[:3]
     assert augmented(images, "none", np.random.default_rng(0)) is images
+
+
+def test_losses_are_numpys() -> None:
+    scores, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]], np.float32), [1, 1, 0]
+    outputs, inputs = torch.tensor(scores), torch.zeros(3, 2)
+    entropy = -np.mean([math.log(np.exp(row[label]) / np.exp(row).sum()) for row, label in zip(scores, labels, strict=True)])
+    assert float(mean_loss(CLASSIFICATION, outputs, inputs, torch.tensor(labels))) == pytest.approx(entropy, rel=1e-6)
+    squares = mean_loss(Criterion(("auc",), "reconstruction"), outputs, inputs, torch.tensor(labels))
+    assert float(squares) == pytest.approx(float((scores**2).mean()), rel=1e-6)

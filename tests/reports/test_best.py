@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from reports.best import Best, best_cells
 from reports.findings import examine
 from results.record import Measurement, Record, Run, Samples
@@ -84,3 +86,57 @@ def test_leads_are_corrected_over_the_table(make_record: MakeRecord, make_run: M
     findings = examine(make_run(everyone), everyone)
     assert best_cells(findings, [lead], ["latency"]) == {Best(lead[0].id, "latency")}
     assert best_cells(findings, [lead, *ties], ["latency"]) == frozenset()
+
+
+def test_the_best_must_beat_every_rival_and_not_the_next_alone(make_record: MakeRecord, make_run: MakeRun) -> None:
+    """The runner-up is precise and clearly slower; the third varies so much that it may be the fastest."""
+    fast, next_best = (
+        make_record("fast", latency=[0.5e-3, 0.501e-3, 0.499e-3]),
+        make_record("next", latency=[0.6e-3, 0.601e-3, 0.599e-3]),
+    )
+    wild = make_record("wild", latency=[0.3e-3, 1.4e-3, 0.7e-3])
+    assert _best(make_run, [fast, next_best], "latency") == {Best(fast.id, "latency")}
+    assert _best(make_run, [fast, next_best, wild], "latency") == frozenset()
+
+
+def test_one_launch_leaves_nothing_to_test_so_nothing_is_bold(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [make_record(latency=[1e-3]), make_record("fast", latency=[0.1e-3])]
+    assert _best(make_run, records, "latency", "speedup") == frozenset()
+
+
+def test_untested_leads_are_bold_where_that_is_asked_for_but_a_tie_is_not(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [make_record(latency=[1e-3]), make_record("fast", latency=[0.99e-3]), make_record("same", latency=[0.99e-3])]
+    findings = examine(make_run(records), records)
+    untested = best_cells(findings, [records[:2]], ["latency", "speedup", "claimed_speedup"], is_tested=False)
+    assert untested == {Best(records[1].id, "latency")}, "one launch: the speed-up cannot be told from 1"
+    assert best_cells(findings, [records], ["latency"], is_tested=False) == frozenset()
+
+
+def test_bold_is_wrong_in_at_most_a_few_of_a_hundred_runs_in_which_nobody_wins(
+    make_record: MakeRecord, make_run: MakeRun
+) -> None:
+    """All methods are equally fast; each run is a table of four models. Any bold latency is a false alarm."""
+    rng = np.random.default_rng(7)
+    alarms = 0
+    for _ in range(100):
+        records = [
+            make_record(method, model=f"m{model}", latency=list(1e-3 * np.exp(rng.normal(0, 0.02, 5))))
+            for model in range(4)
+            for method in ("a", "b", "c")
+        ]
+        groups = [records[3 * model : 3 * model + 3] for model in range(4)]
+        alarms += bool(best_cells(examine(make_run(records, baseline={}), records), groups, ["latency"]))
+    assert alarms <= 8, "5 % are borne; more than 8 of 100 have a chance of 4 %"
+
+
+def test_a_speedup_that_cannot_be_told_from_one_is_not_bold_though_it_beats_its_rivals(
+    make_record: MakeRecord, make_run: MakeRun
+) -> None:
+    base = make_record(latency=[0.5e-3, 2e-3, 1e-3])  # too noisy to beat
+    fast, slow = (
+        make_record("fast", latency=[0.9e-3, 0.902e-3, 0.898e-3]),
+        make_record("slow", latency=[1.8e-3, 1.804e-3, 1.796e-3]),
+    )
+    findings = examine(make_run([base, fast, slow]), [base, fast, slow])
+    assert findings.quantity(fast, "speedup").significant is False
+    assert best_cells(findings, [[fast, slow]], ["latency", "speedup"]) == {Best(fast.id, "latency")}

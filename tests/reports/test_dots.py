@@ -4,8 +4,9 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pytest
 
-from reports.dots import HEIGHT, LEFT, MAX_DOTS, WIDTH, is_thinned, sample_dots
+from reports.dots import BINS, DOTS_END, HEIGHT, LEFT, MANY, MAX_DOTS, SHAPES, WIDTH, is_thinned, sample_dots
 from reports.rounding import Scale
 from results.record import Samples
 
@@ -28,7 +29,7 @@ def test_a_dot_a_sample_in_the_order_taken_and_within_the_frame() -> None:
     dots = _dots(svg, "dot ")
     assert len(dots) == 6
     assert len(_dots(svg, "hole")) == 2
-    assert all(LEFT <= x <= WIDTH and 0 < y < HEIGHT for x, y in dots)
+    assert all(LEFT <= x <= DOTS_END and 0 < y < HEIGHT for x, y in dots)
     heights = dict(sorted(dots))
     assert [round(y) for y in heights.values()] == [
         10,
@@ -85,3 +86,42 @@ def test_too_many_samples_are_thinned_but_keep_their_extremes() -> None:
 def test_the_title_is_escaped() -> None:
     svg = str(sample_dots(_samples([1e-3, 2e-3], [0, 0], [True, True]), MS, 1e-3, "<b>&"))
     assert "<title>&lt;b&gt;&amp;</title>" in svg
+
+
+def _shapes(svg: str) -> list[list[float]]:
+    """How far right of its own edge each distribution reaches, bin by bin from the greatest value down."""
+    found = []
+    for left, outline in re.findall(r'class="shape l\d" d="M([\d.]+) \d+((?:H[\d.]+v[\d.]+)+)', svg):
+        found.append([float(x) - float(left) for x in re.findall(r"H([\d.]+)v", outline)])
+    return found
+
+
+def test_each_launch_has_the_distribution_of_its_timed_samples() -> None:
+    low = [1e-3] * 3 + [2e-3]
+    high = [1e-3] + [2e-3] * 3
+    samples = _samples([9e-3, *low, 9e-3, *high], [0] * 5 + [1] * 5, [False, *[True] * 4] * 2)
+    shapes = _shapes(str(sample_dots(samples, MS, 1.5e-3, "t")))
+    assert [len(shape) for shape in shapes] == [BINS, BINS]
+    assert shapes[0][-1] == pytest.approx(3 * shapes[0][0], abs=0.3), "three at the bottom, one at the top"
+    assert shapes[1][0] == pytest.approx(3 * shapes[1][-1], abs=0.3)
+    assert shapes[0][1:-1] == [0.0] * (BINS - 2)
+    assert SHAPES + 2 * max(max(shape) for shape in shapes) < WIDTH
+
+
+def test_many_launches_share_one_distribution_and_a_warm_launch_has_none() -> None:
+    crowd = _samples([1e-3, 2e-3] * (MANY + 1), sorted([*range(MANY + 1)] * 2), [True] * (2 * MANY + 2))
+    svg = str(sample_dots(crowd, MS, 1.5e-3, "t"))
+    assert len(_shapes(svg)) == 1 and "all samples" in svg
+    warm = _samples([1e-3, 2e-3, 1e-3, 2e-3], [0, 0, 1, 1], [True, True, False, False])
+    assert len(_shapes(str(sample_dots(warm, MS, 1.5e-3, "t")))) == 1
+
+
+def test_equal_samples_have_no_distribution() -> None:
+    assert _shapes(str(sample_dots(_samples([1e-3] * 4, [0] * 4, [True] * 4), MS, 1e-3, "t"))) == []
+
+
+def test_a_plot_is_small_however_many_samples_there_are() -> None:
+    rng = np.random.default_rng(0)
+    n = 100_000
+    samples = _samples(rng.lognormal(-7, 0.1, n).tolist(), sorted(rng.integers(0, 5, n).tolist()), [True] * n)
+    assert len(sample_dots(samples, MS, 1e-3, "t")) < 30_000

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from reports.contests import contests
 from reports.findings import examine
-from reports.heat import Square, heat
+from reports.heat import Square, heat, winners
 from results.record import Record, Run
 
 MakeRecord = Callable[..., Record]
@@ -16,7 +17,7 @@ def test_every_cell_is_a_square_at_its_place(smoke_records: list[Record], make_r
     found = heat(examine(make_run(smoke_records), smoke_records))
     assert [head.label for head in found.heads[0]] == ["ort", "lite"]
     assert [block.model for block in found.blocks] == ["cnn", "resnet(width=16)"]
-    rows = {(block.model, row.method): row.squares for block in found.blocks for row in block.rows}
+    rows = {(block.model, row.label): row.squares for block in found.blocks for row in block.rows}
     assert [square.shade for square in rows["cnn", "float32"]] == ["baseline", "baseline"]
     assert [square.shade for square in rows["cnn", "prune(sparsity=0.75)"]] == ["even", "even"]
     assert [square.shade for square in rows["cnn", "slim"]] == ["slower1", "wrong"]
@@ -55,3 +56,25 @@ def test_a_place_without_a_cell_is_left_blank(make_record: MakeRecord, make_run:
     records = [make_record(), make_record("x"), make_record(backend="lite")]
     (block,) = heat(examine(make_run(records), records)).blocks
     assert block.rows[1].squares[1] == Square("", "absent")
+
+
+def test_winners_are_one_square_a_context_with_the_method_named(smoke_records: list[Record], make_run: MakeRun) -> None:
+    findings = examine(make_run(smoke_records), smoke_records)
+    (block,) = winners(findings, contests(findings)).blocks
+    assert [row.label for row in block.rows] == ["cnn", "resnet(width=16)"]
+    (a, b), (c, d) = (row.squares for row in block.rows)
+    assert [square.method for square in (a, b, d)] == ["int8"] * 3
+    assert all(square.shade in ("faster1", "faster2", "faster3") for square in (a, b, d))
+    assert c == Square("none is faster", "even")
+    assert {square.record_id for square in (a, b, d)} <= {record.id for record in smoke_records}
+
+
+def test_only_what_is_asked_for_is_shown(smoke_records: list[Record], make_run: MakeRun) -> None:
+    found = heat(examine(make_run(smoke_records), smoke_records), lambda place: place.model == "cnn" and place.backend == "ort")
+    assert [block.model for block in found.blocks] == ["cnn"] and found.columns == (("ort",),)
+
+
+def test_a_column_says_when_nothing_in_it_is_measured(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [make_record(m, b, origin=o) for b, o in (("ort", "measured"), ("sim", "simulated")) for m in ("float32", "x")]
+    records.append(make_record("y", "sim", status="failed", reason="no"))
+    assert heat(examine(make_run(records), records)).origins == (None, "simulated")

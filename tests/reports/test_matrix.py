@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from reports.folder import ReportError
 from reports.matrix import Place, arrange, place_of
 from results.record import Axes, Record, Run
 
@@ -51,3 +54,11 @@ def test_varying_axes_are_those_a_reader_must_be_told(make_record: MakeRecord, m
     matrix = arrange(make_run(records), records)
     assert matrix.varying() == ("backend", "threads")
     assert matrix.varying(besides=("backend",)) == ("threads",)
+
+
+def test_labels_print_and_no_two_cells_become_one(make_record: MakeRecord, make_run: MakeRun) -> None:
+    hidden, shown = make_record("m\x1b"), make_record(r"m\x1b")
+    assert place_of(hidden.axes).method == r"m\x1b"
+    assert list(arrange(make_run([hidden]), [hidden]).labels["method"]) == [r"m\x1b"]
+    with pytest.raises(ReportError, match="would print as one"):
+        arrange(make_run([hidden, shown]), [hidden, shown])

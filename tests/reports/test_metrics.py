@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.suite import METRICS as ASKABLE
+from harness.paper import METRICS as ASKABLE
 from reports.metrics import METRICS, title_of
 
 

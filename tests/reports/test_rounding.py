@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.findings import Quantity
-from reports.rounding import Printed, Scale, alone, printed, scale_for, signed
+from reports.rounding import Printed, Scale, alone, printed, printed_half, scale_for, signed
 
 PLAIN = Scale("", 1.0)
 
@@ -100,3 +100,18 @@ def test_a_quantity_alone_has_its_unit_beside_it() -> None:
     assert alone("quality_change", Quantity("points", 0.012)) == "+1.2 points"
     assert alone("top1", Quantity("1", 0.5)) == "50%"
     assert alone("energy", Quantity("J", missing="no meter")) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text", "half"),
+    [
+        (1.0e-3, 0.99e-3, 1.01e-3, "1.000", "0.010"),
+        (15e-3, 14.2e-3, 15.9e-3, "15.00", "0.85"),
+        (0.2, 0.1, 0.4, "200", "150"),
+        (1e-3, None, None, "1", ""),
+    ],
+)
+def test_half_an_interval_has_as_many_digits_after_the_point(
+    value: float, low: float | None, high: float | None, text: str, half: str
+) -> None:
+    assert printed_half(Scale("ms", 1e-3), Quantity("s", value, low, high)) == Printed(text, half=half)

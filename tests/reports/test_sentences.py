@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.findings import examine
-from reports.sentences import Sentence, answers, cell_sentence, claims_sentences
+from reports.contests import contests
+from reports.findings import Findings, examine
+from reports.sentences import Answer, Sentence, answers, cell_sentence, claims_sentences, summary, trust
 from results.record import Record, Run
 
 MakeRecord = Callable[..., Record]
@@ -12,6 +13,10 @@ MakeRun = Callable[..., Run]
 
 def _text(sentence: Sentence) -> str:
     return "".join(part.text for part in sentence)
+
+
+def _answers(findings: Findings) -> tuple[Answer, ...]:
+    return answers(findings, contests(findings))
 
 
 def _cell(records: list[Record], run: Run, method: str, backend: str = "ort", model: str = "cnn") -> str:
@@ -63,7 +68,7 @@ def test_a_baseline_on_another_backend_is_named_with_it(make_record: MakeRecord,
 
 
 def test_the_answer_names_the_fastest_and_counts_the_rest(smoke_records: list[Record], make_run: MakeRun) -> None:
-    found = answers(examine(make_run(smoke_records), smoke_records))
+    found = _answers(examine(make_run(smoke_records), smoke_records))
     assert [answer.model for answer in found] == ["cnn", "resnet(width=16)"]
     ort, lite = map(_text, found[0].sentences)
     assert ort.startswith("On ort: int8 is 2.00") and ort.endswith("The other methods: 1 not distinguishable, 1 slower.")
@@ -78,11 +83,11 @@ def test_the_fastest_that_keeps_its_accuracy_is_named_too(make_record: MakeRecor
         make_record("rough", hits=[1.0] * 50 + [0.0] * 50, latency=[1e-4, 1.003e-4, 0.999e-4]),
         make_record("gentle", hits=[1.0] * 100, latency=[5e-4, 5.02e-4, 4.99e-4]),
     ]
-    (answer,) = answers(examine(make_run(records), records))
+    (answer,) = _answers(examine(make_run(records), records))
     text = _text(answer.sentences[0])
     assert "rough is 9.99" in text and "at −50.0 points of top-1; the fastest that keeps top-1: gentle is 1.99" in text
     only = records[:2]
-    (answer,) = answers(examine(make_run(only), only))
+    (answer,) = _answers(examine(make_run(only), only))
     assert "no faster method keeps top-1" in _text(answer.sentences[0])
 
 
@@ -109,7 +114,7 @@ def test_without_claims_or_baselines_nothing_is_said(make_record: MakeRecord, ma
     records = [make_record()]
     findings = examine(make_run(records), records)
     assert claims_sentences(findings) == ()
-    assert answers(findings) == ()
+    assert _answers(findings) == ()
 
 
 def test_names_are_kept_apart_from_our_words(make_record: MakeRecord, make_run: MakeRun) -> None:
@@ -122,3 +127,49 @@ def test_what_varies_is_named(make_record: MakeRecord, make_run: MakeRun) -> Non
     records = [make_record(m, target=t, threads=n) for m in ("float32", "x") for t in ("pi", "pc") for n in (1, 4)]
     sentence = cell_sentence(examine(make_run(records), records), records[-1])
     assert _text(sentence).startswith("x on ort at pc, 4 threads is ")
+
+
+def test_the_summary_counts_wins_over_all_combinations(smoke_records: list[Record], make_run: MakeRun) -> None:
+    findings = examine(make_run(smoke_records), smoke_records)
+    (sentence,) = summary(findings, contests(findings))
+    text = _text(sentence)
+    assert text.startswith(
+        "The fastest without a measurable loss of quality: int8 in 3 of 4 combinations of model and backend (typically 4.00"
+    )
+    assert text.endswith("× faster); in 1 there is none.")
+    assert [part.text for part in sentence if part.is_name] == ["int8"]
+
+
+def test_the_summary_needs_several_combinations_and_tells_when_nothing_wins(make_record: MakeRecord, make_run: MakeRun) -> None:
+    same = [1e-3, 1.001e-3, 0.999e-3]
+    records = [make_record(m, b, latency=same) for m in ("float32", "x") for b in ("ort", "lite")]
+    findings = examine(make_run(records), records)
+    assert summary(findings, contests(findings)[:1]) == ()
+    (sentence,) = summary(findings, contests(findings))
+    assert _text(sentence) == "In none of the 2 combinations of backend is a method faster without a measurable loss of quality."
+
+
+def test_the_summary_names_few_and_counts_the_rest(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = []
+    for number in range(5):
+        base, fast = [1e-3, 1.001e-3, 0.999e-3], [5e-4, 5.01e-4, 4.995e-4]
+        records += [make_record(model=f"m{number}", latency=base), make_record(f"x{number}", model=f"m{number}", latency=fast)]
+    findings = examine(make_run(records), records)
+    (sentence,) = summary(findings, contests(findings))
+    assert [part.text for part in sentence if part.is_name] == ["x0", "x1", "x2"] and _text(sentence).endswith("; others in 2.")
+
+
+def test_trust_names_what_was_not_measured_and_what_is_noisy(make_record: MakeRecord, make_run: MakeRun) -> None:
+    steady = [1e-3, 1.001e-3, 0.999e-3]
+    records = [
+        make_record(m, target=t, latency=steady, origin=o)
+        for m in ("float32", "x")
+        for t, o in (("pc", "measured"), ("qemu", "emulated"))
+    ]
+    records.append(make_record("wild", target="pc", latency=[1e-3, 3e-3, 2e-3], flags=("throttled",)))
+    texts = [_text(sentence) for sentence in trust(examine(make_run(records), records))]
+    assert texts[0] == "The times of qemu are emulated: compared with nothing that was measured."
+    assert texts[1] == "1 of 5 cells is noisier than a measurement should be, all on pc: their notes say how."
+    lone = [make_record(latency=[1e-3])]
+    assert any("No time has an interval" in _text(s) for s in trust(examine(make_run(lone), lone)))
+    assert trust(examine(make_run([]), [])) == ()

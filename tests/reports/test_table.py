@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reports.findings import examine
+from reports.findings import Findings, examine
 from reports.latex import latex
 from reports.rounding import Printed
 from reports.table import NOT_DISTINGUISHABLE, Entry, Table, by_method, letter, paper_table, shortened
@@ -26,7 +26,7 @@ def test_rows_and_columns_follow_the_suite(smoke_records: list[Record], make_run
     table = paper_table(SPEC, examine(run, smoke_records[::-1]))
     assert [row.labels[1] for row in table.rows[:4]] == ["float32", "int8", "prune(sparsity=0.75)", "slim"]
     assert [row.labels[0] for row in table.rows[::4]] == ["cnn", "resnet(width=16)"]
-    assert table.groups == (("ort", 2), ("lite", 2))
+    assert table.levels == ((("ort", 2), ("lite", 2)),)
     assert [column.metric for column in table.columns] == ["latency", "speedup", "latency", "speedup"]
 
 
@@ -40,7 +40,7 @@ def test_every_number_stands_under_its_own_label(make_record: MakeRecord, make_r
     records = [make_record(k, b, m, latency=[value]) for (m, k, b), value in reversed(truth.items())]
     table = paper_table({**SPEC, "metrics": ["latency"]}, examine(make_run(records), records))
     seen = {
-        (*row.labels, column.group): entry.value
+        (*row.labels, *column.labels): entry.value
         for row in table.rows
         for column, entry in zip(table.columns, row.entries, strict=True)
     }
@@ -50,14 +50,14 @@ def test_every_number_stands_under_its_own_label(make_record: MakeRecord, make_r
 def test_what_varies_but_was_not_asked_for_becomes_a_row_label(make_record: MakeRecord, make_run: MakeRun) -> None:
     records = [make_record(threads=t, latency=[t * 1e-3]) for t in (1, 4)]
     table = paper_table(SPEC, examine(make_run(records), records))
-    assert table.axes == ("model", "method", "threads")
-    assert [row.labels for row in table.rows] == [("cnn", "float32", "1"), ("cnn", "float32", "4")]
+    assert table.axes == ("model", "threads", "method")
+    assert [row.labels for row in table.rows] == [("cnn", "1", "float32"), ("cnn", "4", "float32")]
 
 
-def test_a_table_without_a_column_axis_has_one_unnamed_group(make_record: MakeRecord, make_run: MakeRun) -> None:
+def test_a_table_without_a_column_axis_has_one_header_line(make_record: MakeRecord, make_run: MakeRun) -> None:
     records = [make_record(), make_record("int8")]
-    table = paper_table({**SPEC, "columns": None}, examine(make_run(records), records))
-    assert table.groups == (("", 2),)
+    table = paper_table({**SPEC, "columns": []}, examine(make_run(records), records))
+    assert table.levels == () and len(table.columns) == 2
     assert table.axes == ("model", "method")
 
 
@@ -170,3 +170,120 @@ def test_letters_go_on_after_z() -> None:
 def test_a_long_reason_is_cut_with_a_sign() -> None:
     assert shortened("a\n  b") == "a b"
     assert len(shortened("x" * 1000)) == 300 and shortened("x" * 1000).endswith("…")
+
+
+@pytest.fixture
+def swept(make_record: MakeRecord, make_run: MakeRun) -> Findings:
+    """`slim` is 1 + strength times as fast as `prune`, which is as fast as float32."""
+    records = [make_record(latency=[1e-3, 1.003e-3, 0.999e-3], hits=[1.0] * 50)]
+    for family, gain in (("slim", 1.0), ("prune", 0.0)):
+        for strength in (0.5, 0.25):
+            launches = [1e-3 / (1 + gain * strength) * k for k in (1.0, 1.004, 0.997)]
+            records.append(make_record(f"{family}(ratio={strength}, epochs=4)", latency=launches, hits=[1.0] * 50))
+    return examine(make_run(records), records)
+
+
+def test_strengths_are_columns_and_what_has_none_spans_them(swept: Findings) -> None:
+    spec = {"name": "s", "rows": ["model", "family"], "columns": ["metric", "strength"], "metrics": ["latency", "speedup"]}
+    table = paper_table(spec, swept)
+    assert table.axes == ("model", "family") and table.column_axes == ("strength",)
+    assert table.levels == ((("latency (ms)", 2), ("speed-up (×)", 2)), (("ratio", 2), ("ratio", 2)))
+    assert [column.heads[-1] for column in table.columns] == ["0.25", "0.5"] * 2
+    assert [row.labels[1] for row in table.rows] == ["float32", "slim(epochs=4)", "prune(epochs=4)"]
+    assert [(entry.metric, entry.span) for entry in table.rows[0].entries] == [("latency", 2), ("speedup", 2)]
+    speedups = [entry.value for entry in _entries(table, "cnn", "slim(epochs=4)")[2:]]
+    assert speedups == pytest.approx([1.25, 1.5], rel=0.01)
+    bold = {(row.labels[1], n) for row in table.rows for n, entry in enumerate(row.entries) if entry.best}
+    assert bold == {("slim(epochs=4)", n) for n in range(4)}, "the one that spans all strengths is no rival"
+    lines = csv_text(table).splitlines()
+    assert lines[0].startswith("model,family,strength,metric,") and len(lines) == 1 + 3 * 4
+
+
+def test_an_axis_of_a_family_that_varies_is_not_lost(swept: Findings) -> None:
+    for rows, axes in ((["family"], ("strength", "family")), (["strength"], ("family", "strength"))):
+        table = paper_table({**SPEC, "rows": rows, "columns": []}, swept)
+        assert table.axes == axes and len(table.rows) == 5
+
+
+def test_two_column_axes_make_a_header_of_three_lines(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [make_record(backend=b, target=t, batch=n) for t in ("pi", "local") for b in ("ort", "lite") for n in (1, 8)]
+    spec = {**SPEC, "columns": ["target", "batch", "backend"], "metrics": ["latency"]}
+    table = paper_table(spec, examine(make_run(records), records))
+    assert table.levels == (
+        (("pi", 4), ("local", 4)),
+        (("batch 1", 2), ("batch 8", 2)) * 2,
+        (("ort", 1), ("lite", 1)) * 4,
+    )
+    assert [column.labels for column in table.columns][:3] == [("pi", "1", "ort"), ("pi", "1", "lite"), ("pi", "8", "ort")]
+
+
+def test_only_what_is_asked_for_is_shown_and_counts_for_what_varies(smoke_records: list[Record], make_run: MakeRun) -> None:
+    only = {"backend": ["lite"], "method": ["float32", "int8"]}
+    table = paper_table(
+        {**SPEC, "rows": ["method"], "columns": [], "only": only}, examine(make_run(smoke_records), smoke_records)
+    )
+    assert [row.labels for row in table.rows] == [
+        ("cnn", "float32"), ("cnn", "int8"), ("resnet(width=16)", "float32"), ("resnet(width=16)", "int8"),
+    ]  # fmt: skip
+
+
+def test_rows_of_a_group_are_sorted_best_first_and_those_without_a_number_last(
+    smoke_records: list[Record], make_run: MakeRun
+) -> None:
+    findings = examine(make_run(smoke_records), smoke_records)
+    by_size = paper_table({**SPEC, "columns": [], "only": {"backend": ["ort"]}, "sort": "quality"}, findings)
+    assert [row.labels for row in by_size.rows] == [
+        ("cnn", "int8"), ("cnn", "float32"), ("cnn", "prune(sparsity=0.75)"), ("cnn", "slim"),
+        ("resnet(width=16)", "float32"), ("resnet(width=16)", "prune(sparsity=0.75)"), ("resnet(width=16)", "slim"),
+        ("resnet(width=16)", "int8"),
+    ]  # fmt: skip
+    fastest = paper_table({**SPEC, "columns": [], "only": {"backend": ["lite"]}, "sort": "latency"}, findings)
+    assert fastest.rows[0].labels == ("cnn", "int8")
+
+
+def test_intervals_print_as_asked(smoke_records: list[Record], make_run: MakeRun) -> None:
+    findings = examine(make_run(smoke_records), smoke_records)
+    printed = {
+        style: _entries(paper_table({**SPEC, "interval": style}, findings), "cnn", "int8")[0].printed
+        for style in ("below", "half", "none")
+    }
+    assert printed["below"] == Printed("0.5000", "0.4963", "0.5037")
+    assert printed["half"] == Printed("0.5000", half="0.0037")
+    assert printed["none"] == Printed("0.5000")
+
+
+def test_precision_is_of_one_metric(smoke_records: list[Record], make_run: MakeRun) -> None:
+    table = paper_table({**SPEC, "precision": {"latency": 1}}, examine(make_run(smoke_records), smoke_records))
+    latency, speedup, *_ = _entries(table, "cnn", "int8")
+    assert latency.printed == Printed("0.5", "0.5", "0.5") and speedup.printed.value == "2.000"
+
+
+def test_bold_follows_the_rule(smoke_records: list[Record], make_run: MakeRun) -> None:
+    """`always` adds the best where int8 does not run on `ort`: a method that is 0.03 % ahead of float32, which is no lead."""
+    findings = examine(make_run(smoke_records), smoke_records)
+    bold = {}
+    for rule in ("none", "significant", "always"):
+        table = paper_table({**SPEC, "bold": rule, "metrics": ["latency"]}, findings)
+        bold[rule] = {(*row.labels, n) for row in table.rows for n, entry in enumerate(row.entries) if entry.best}
+    assert bold["none"] == set()
+    assert bold["significant"] == {("cnn", "int8", 0), ("cnn", "int8", 1), ("resnet(width=16)", "int8", 1)}
+    assert bold["always"] - bold["significant"] == {("resnet(width=16)", "prune(sparsity=0.75)", 0)}
+
+
+def test_unstable_cells_share_a_note_with_all_their_reasons(make_record: MakeRecord, make_run: MakeRun) -> None:
+    flags = {"float32": ("throttled",), "int8": ("clock_step", "throttled"), "prune": ()}
+    records = [make_record(method, flags=given) for method, given in flags.items()]
+    table = paper_table({**SPEC, "metrics": ["latency", "speedup"]}, examine(make_run(records), records))
+    notes = dict(table.notes)
+    assert notes["a"] == "unstable, for one or more of these: throttled; clock_step"
+    assert [entry.marks for row in table.rows for entry in row.entries][:4:2] == [("a",), ("a",)]
+    assert "its baseline is unstable" in [notes[mark] for mark in _entries(table, "cnn", "prune")[1].marks]
+
+
+def test_among_says_who_the_rivals_are(smoke_records: list[Record], make_run: MakeRun) -> None:
+    spec = {**SPEC, "rows": ["backend", "method"], "columns": [], "only": {"model": ["cnn"]}, "metrics": ["latency"]}
+    findings = examine(make_run(smoke_records), smoke_records)
+    methods = paper_table(spec, findings)
+    assert [row.labels for row in methods.rows for entry in row.entries if entry.best] == [("ort", "int8"), ("lite", "int8")]
+    backends = paper_table({**spec, "among": "backend"}, findings)
+    assert [row.labels for row in backends.rows for entry in row.entries if entry.best] == [("lite", "int8")]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import pytest
 
 from reports.findings import examine
 from reports.table import paper_table
-from reports.text import CSV_COLUMNS, csv_text, escape_markdown, markdown
+from reports.text import CSV_COLUMNS, csv_text, escape_markdown, html_table, markdown
 from results.record import Record, Run
 
 MakeRecord = Callable[..., Record]
@@ -54,11 +55,11 @@ def test_csv_has_a_line_for_every_cell_and_metric_in_si_units(smoke_records: lis
     findings = examine(make_run(smoke_records), smoke_records)
     lines = list(csv.DictReader(io.StringIO(csv_text(paper_table(SPEC, findings)))))
     assert len(lines) == 2 * 4 * 2 * 5
-    assert tuple(lines[0]) == ("model", "method", *CSV_COLUMNS)
+    assert tuple(lines[0]) == ("model", "method", "backend", *CSV_COLUMNS)
     by_id = {record.id: record for record in smoke_records}
     for line in lines:
         record = by_id[line["record"]]
-        assert (record.axes.model, record.axes.method, record.axes.backend) == (line["model"], line["method"], line["column"])
+        assert (record.axes.model, record.axes.method, record.axes.backend) == (line["model"], line["method"], line["backend"])
         assert line["status"] == record.status
         if record.status != "ok":
             assert line["value"] == line["printed"] == "" and line["notes"].startswith(record.status)
@@ -74,10 +75,21 @@ def test_csv_names_cannot_become_formulas_or_lines(make_record: MakeRecord, make
     records = [make_record(name) for name in names]
     table = paper_table({**SPEC, "metrics": ["latency"]}, examine(make_run(records, baseline={}), records))
     lines = list(csv.DictReader(io.StringIO(csv_text(table))))
-    assert [line["method"] for line in lines] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@x", 'a"b,c\nd']
+    assert [line["method"] for line in lines] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@x", 'a"b,c\\nd']
 
 
 def test_an_empty_table_is_a_head_alone(make_run: MakeRun) -> None:
     table = paper_table(SPEC, examine(make_run([]), []))
     assert csv_text(table).count("\n") == 1
     assert "| model | method |" in markdown(table)
+
+
+def test_html_is_golden(smoke_records: list[Record], make_run: MakeRun, golden: Callable[[str, str], None]) -> None:
+    golden("main.html", html_table(paper_table(SPEC, examine(make_run(smoke_records), smoke_records))))
+
+
+def test_html_names_cannot_become_tags(make_record: MakeRecord, make_run: MakeRun) -> None:
+    bad = "</th><script>alert('1')</script>&amp;"
+    records = [make_record(bad, bad, bad, status="failed", reason=bad)]
+    text = html_table(paper_table({**SPEC, "caption": bad}, examine(make_run(records), records)))
+    assert "<script" not in text and text.count(html.escape(bad)) == 5

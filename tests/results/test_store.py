@@ -228,6 +228,47 @@ def test_history_is_one_cell_on_one_machine_oldest_first(store: Store, make_reco
     assert store.history(series[0].cell_key, "kernel 8") == []
 
 
+def test_the_past_of_a_run_is_its_cells_on_all_machines_up_to_its_own_records(
+    store: Store, make_record: MakeRecord, make_run: MakeRun
+) -> None:
+    machines = ("kernel 6", "kernel 7", "kernel 7", "kernel 7")
+    nights = [[make_record(i, f"run-{night}", machine_key=machines[night]) for i in (0, 1)] for night in range(4)]
+    nights[1][1] = make_record(1, "run-1", machine_key="kernel 7", status="failed", reason="why", measurements=())
+    nights[2].append(make_record(2, "run-2"))
+    for night, records in enumerate(nights):
+        store.begin_run(*make_run(records, f"run-{night}"))
+        for record in records:
+            store.append(record)
+    found = list(store.past("run-1", "latency"))
+    assert [past.record_id for past in found] == [record.id for records in nights[:2] for record in records]
+    assert [past.machine_key for past in found] == ["kernel 6", "kernel 6", "kernel 7", "kernel 7"]
+    latency = nights[0][0].measurement("latency")
+    assert latency is not None and found[0].samples == latency.samples
+    assert found[0][:8] == (
+        nights[0][0].id,
+        nights[0][0].cell_key,
+        "kernel 6",
+        nights[0][0].input_hash,
+        nights[0][0].started,
+        "ok",
+        "s",
+        "measured",
+    )
+    assert found[3][5:] == ("failed", None, None, None)
+    assert [past.unit for past in store.past("run-0", "energy")] == ["J", "J"]
+    assert [past.samples for past in store.past("run-0", "energy")] == [None, None]
+    assert len(list(store.past("run-3", "latency"))) == 8, "a cell that this run has not is not in its past"
+    assert list(store.past("unknown", "latency")) == []
+
+
+def test_a_past_that_was_altered_is_told(store: Store, make_record: MakeRecord, make_run: MakeRun) -> None:
+    store.begin_run(*make_run([make_record(0)]))
+    store.append(make_record(0))
+    change(store, sa.update(SAMPLES).values(packed=b"not deflated"))
+    with pytest.raises(StoreError, match="was altered and cannot be read"):
+        list(store.past("run-1", "latency"))
+
+
 def test_records_of_a_suite_are_read_in_pages(
     store: Store, make_record: MakeRecord, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from pathlib import Path
 
 import pytest
 
-from targets.inventory import MAX_BYTES, InventoryError, load_inventory
+from targets.document import MAX_BYTES
+from targets.errors import UserError
+from targets.inventory import add_entry, check_is_new, load_inventory
 from targets.target import Target
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "targets" / "inventory.example.yaml"
@@ -21,7 +22,7 @@ def load(tmp_path: Path, text: str) -> dict[str, Target]:
 
 
 def refusal(tmp_path: Path, text: str) -> str:
-    with pytest.raises(InventoryError) as caught:
+    with pytest.raises(UserError) as caught:
         load(tmp_path, text)
     message = str(caught.value)
     assert message.startswith(str(tmp_path / "inventory.yaml"))
@@ -40,8 +41,9 @@ def test_an_empty_inventory_holds_local(tmp_path: Path, text: str) -> None:
 
 def test_every_field_is_read(tmp_path: Path) -> None:
     full = Target(
-        "board-1", "local", "gpu", "aarch64", "cortex_a72", "desk", "pi@board", "/var/tmp/x", "/usr/bin/python3", ("ina226",), ("arm", "hot"),
-        "emulated",
+        "board-1", "local", "gpu", "aarch64", "cortex_a72", "desk", "board", 2222, "pi", "~/.ssh/board", "BOARD_PASS", "me@gate:22",
+        5.0, "/var/tmp/x", "/usr/bin/python3", ("ina226",), ("arm", "hot"), (1, 4), (600_000_000, 1_500_000_000), ("uhubctl", "-a", "cycle"),
+        70.0, 600.0, 1 << 30, "emulated",
     )  # fmt: skip
     assert all(getattr(full, f.name) != f.default for f in dataclasses.fields(Target) if f.name != "transport")
     lines = [
@@ -66,37 +68,41 @@ def test_the_environment_names_the_file_and_an_argument_overrides_it(tmp_path: P
 
 def test_the_example_loads() -> None:
     targets = load_inventory(EXAMPLE)
-    assert set(targets) == {"local", "local-system-python"}
-    assert {target.host for target in targets.values()} == {"localhost"}
+    assert {name: target.host for name, target in targets.items()} == {
+        "local": "localhost", "local-system-python": "localhost", "kitchen": "kitchen.local",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("targets:\n  a:\n    transprt: local\n", ":3: unknown key `transprt` of target `a`. Did you mean `transport`?"),
-        ("targets:\n  a:\n    name: b\n", ":3: unknown key `name` of target `a`."),
+        ("targets:\n  a:\n    transprt: local\n", ":3: unknown key `transprt`. Did you mean `transport`?"),
+        ("targets:\n  a:\n    name: b\n", ":3: the name of target `a` is its key"),
         ("\ntarget:\n  a: {}\n", ":2: unknown key `target`. Did you mean `targets`?"),
         ("targets:\n  a:\n    transport: locl\n", ":3: unknown transport `locl`. Did you mean `local`?"),
-        ("targets:\n  a:\n\n    kind: toaster\n", ":4: `kind` of target `a`: Input should be 'cpu', 'gpu', 'fpga' or 'mcu', not 'toaster'"),
-        ("targets:\n  a:\n    cpu: 7\n", ":3: `cpu` of target `a`: Input should be a valid string, not 7"),
-        ("targets:\n  a:\n    cpu:\n", ":3: `cpu` of target `a`: Input should be a valid string, not None"),
-        ("targets:\n  a:\n    tags: [x, 3]\n", ":3: `tags` of target `a`: Input should be a valid string, not 3"),
-        ("targets:\n  a:\n    tags: x\n", ":3: `tags` of target `a`: Input should be a valid array, not 'x'"),
-        ("targets:\n  a:\n    cpu: {b: c}\n", ":3: expected a value or a list of values"),
-        ("targets:\n  a:\n    cpu: 2024-01-01\n", ":3: `2024-01-01` reads as timestamp; put it in quotes"),
+        ("targets:\n  a:\n\n    kind: toaster\n", ":4: kind: Input should be 'cpu', 'gpu', 'fpga' or 'mcu'"),
+        ("targets:\n  a:\n    cpu: 7\n", ":3: cpu: Input should be a valid string"),
+        ("targets:\n  a:\n    cpu:\n", ":3: cpu: Input should be a valid string"),
+        ("targets:\n  a:\n    tags: [x, 3]\n", ":3: tags.1: Input should be a valid string"),
+        ("targets:\n  a:\n    tags: x\n", ":3: tags: Input should be a valid array"),
+        ("targets:\n  a:\n    cpu: {b: c}\n", ":3: cpu: Input should be a valid string"),
+        ("targets:\n  a:\n    port: '22'\n", ":3: port: Input should be a valid integer"),
+        ("targets:\n  a:\n    power_cycle: usbreset 1\n", ":3: power_cycle: Input should be a valid array"),
+        ("targets:\n  a:\n    transport: ssh\n    address: x\n", ":2: target `a`: say its `isa`"),
+        ("targets:\n  a:\n    cpu: 2024-01-01\n", ":3: `2024-01-01` reads as date; put it in quotes"),
         ("targets:\n  a/b: {}\n", ":2: target name 'a/b'"),
         ("targets:\n  ..: {}\n", ":2: target name '..'"),
-        ("targets:\n  7: {}\n", ":2: a key of `targets` must be text"),
-        ("targets:\n  a: {}\n  a: {}\n", ":3: key `a` of `targets` appears twice"),
-        ("targets:\n  a:\n    cpu: x\n    cpu: y\n", ":4: key `cpu` of target `a` appears twice"),
-        ("targets: [a, b]\n", ":1: `targets` must be a mapping"),
+        ("targets:\n  7: {}\n", ":2: a key must be text"),
+        ("targets:\n  a: {}\n  a: {}\n", ":3: key `a` appears twice"),
+        ("targets:\n  a:\n    cpu: x\n    cpu: y\n", ":4: key `cpu` appears twice"),
+        ("targets: [a, b]\n", ":1: targets must be a mapping"),
         ("- a\n", ":1: the inventory must be a mapping"),
-        ("targets:\n  a: text\n", ":2: target `a` must be a mapping"),
+        ("targets:\n  a: text\n", ":2: targets.a must be a mapping"),
         ("targets:\n  a: {\n", ":3: not valid YAML"),
         ("targets:\n\tb: {}\n", ":2: not valid YAML"),
         ("targets:\n  a: &x {}\n  b: *x\n", ":2: anchors and aliases"),
-        ("a: !!python/object/apply:os.system [id]\n", ":1: unknown key `a`"),
-        ("targets:\n  a:\n    cpu: !!python/name:os.system x\n", ":3: `x` reads as "),
+        ("a: !!python/object/apply:os.system [id]\n", ":1: tag "),
+        ("targets:\n  a:\n    cpu: !!python/name:os.system x\n", ":3: tag "),
         ("--- {}\n--- {}\n", ":2: not valid YAML: but found another document"),
         ("targets: \x00\n", ": not valid YAML"),
     ],
@@ -107,11 +113,11 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message:
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "inventory.yaml").write_bytes(b"targets: \xff\xfe")
-    with pytest.raises(InventoryError, match="not UTF-8"):
+    with pytest.raises(UserError, match="not UTF-8"):
         load_inventory(tmp_path / "inventory.yaml")
-    with pytest.raises(InventoryError, match=r"absent\.yaml: cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read: No such file"):
         load_inventory(tmp_path / "absent.yaml")
-    with pytest.raises(InventoryError, match="cannot be read: Is a directory"):
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
         load_inventory(tmp_path)
 
 
@@ -125,7 +131,53 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
     assert refusal(tmp_path, bomb).startswith(":1: anchors and aliases")
 
 
-def test_every_field_of_a_target_can_be_written() -> None:
-    """A field of another type would need another way to be written in YAML."""
-    hints = typing.get_type_hints(Target)
-    assert all(hint in (str, tuple[str, ...]) or typing.get_origin(hint) is typing.Literal for hint in hints.values())
+NEW = Target("new", tags=("arm",))
+ENTRY = "new:  # a board\n  tags: [arm]\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "targets:\n  new:  # a board\n    tags: [arm]\n"),
+        ("", "targets:\n  new:  # a board\n    tags: [arm]\n"),
+        ("# mine\ntargets:\n", "# mine\ntargets:\n  new:  # a board\n    tags: [arm]\n"),
+        ("targets:\n  a: {}", "targets:\n  a: {}\n  new:  # a board\n    tags: [arm]\n"),
+        (
+            "targets:  # all\n\n    # the first\n    a:\n      cpu: x  # why\n    # the end\n",
+            "targets:  # all\n\n    # the first\n    a:\n      cpu: x  # why\n    # the end\n    new:  # a board\n      tags: [arm]\n",
+        ),
+    ],
+)
+def test_an_entry_is_appended_and_all_else_stays(tmp_path: Path, before: str | None, after: str) -> None:
+    path = tmp_path / "inventory.yaml"
+    if before is not None:
+        path.write_text(before)
+        path.chmod(0o600)
+    add_entry(path, NEW, ENTRY)
+    assert path.read_text() == after and load_inventory(path)["new"] == NEW
+    assert before is None or path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["inventory.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ("targets: {a: {}}\n", "write this below `targets:` yourself"),
+        ("targets: {}\n", "write this below `targets:` yourself"),
+        ("targets:\n  a: {}\n...\n", "write this below `targets:` yourself"),
+        ("targets:\n  new: {}\n", "there is a target `new` already"),
+        ("targets:\n  a: {transprt: x}\n", ":2: unknown key"),
+    ],
+)
+def test_an_inventory_that_cannot_be_added_to_stays_as_it_is(tmp_path: Path, before: str, says: str) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text(before)
+    with pytest.raises(UserError, match=says):
+        add_entry(path, NEW, ENTRY)
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["local", "a/b", ""])
+def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="target"):
+        check_is_new(tmp_path / "inventory.yaml", name)

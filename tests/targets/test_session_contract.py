@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from targets.session import CommandFailed, Session
 from targets.target import Target
@@ -29,15 +33,31 @@ NAMES = (
 )
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(
+    params=["local", pytest.param("sshd", marks=pytest.mark.peers), pytest.param("busybox_sshd", marks=pytest.mark.peers)]
+)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    return Target("device", transport=request.param, work_dir=str(tmp_path / "work dir"))
+    """`busybox_sshd`: a device that has a POSIX shell and busybox's tools."""
+    if request.param == "local":
+        return Target("device", work_dir=str(tmp_path / "work dir"))
+    behind: Target = request.getfixturevalue("ssh_target")(request.getfixturevalue(request.param))
+    return behind
 
 
 @pytest.fixture
 def session(target: Target) -> Iterator[Session]:
     with connect(target) as session:
         yield session
+
+
+METHODS = [name for name, member in vars(Session).items() if inspect.isfunction(member) and not name.startswith("_")]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_transport_takes_the_same_arguments(session: Session, method: str) -> None:
+    """Callers use the Protocol: a transport with another default would behave differently under the same call."""
+    ours = inspect.signature(getattr(type(session), method), eval_str=False)
+    assert list(ours.parameters.values()) == list(inspect.signature(getattr(Session, method)).parameters.values())
 
 
 def python(session: Session, program: str) -> list[str]:
@@ -47,6 +67,11 @@ def python(session: Session, program: str) -> list[str]:
 def pushed(session: Session, folder: Path, content: bytes, name: str) -> None:
     (folder / "source").write_bytes(content)
     session.push(folder / "source", name)
+
+
+def files(session: Session) -> list[bytes]:
+    """All there are, but for what a transport keeps in mind."""
+    return session.run(["find", ".", "-type", "f", "!", "-path", "./.assay/*"], timeout_s=10).stdout.split()
 
 
 def is_running(pid: int) -> bool:
@@ -122,7 +147,11 @@ def test_environment_is_clean_plus_what_is_asked(session: Session, monkeypatch: 
     found = session.run(["env", "-0"], timeout_s=10, environment={"ASKED": "a b\n'c'"}).stdout.split(b"\0")
     names = {entry.partition(b"=")[0] for entry in found if entry}
     assert b"ASKED=a b\n'c'" in found
-    assert {b"PATH", b"HOME", b"LANG"} <= names <= {b"PATH", b"HOME", b"LANG", b"TMPDIR", b"ASKED", b"PWD", b"SHLVL", b"_"}
+    assert (
+        {b"PATH", b"HOME", b"LANG"}
+        <= names
+        <= {b"PATH", b"HOME", b"LANG", b"TMPDIR", b"ASKED", b"PWD", b"SHLVL", b"_", b"ASSAY_RUN"}
+    )
 
 
 def test_output_is_bounded_and_the_command_goes_on(session: Session, tmp_path: Path) -> None:
@@ -165,11 +194,48 @@ def test_what_a_command_leaves_running_is_killed_with_it(session: Session) -> No
     assert not is_running(wait_for(session, "child"))
 
 
-def test_a_process_that_left_the_group_does_not_hold_the_answer_back(session: Session) -> None:
-    script = "setsid sh -c 'echo $$ >child; exec sleep 300' & while ! test -s child; do :; done; echo done"
-    result = session.run(["sh", "-c", script], timeout_s=30)
-    os.kill(wait_for(session, "child"), 9)
-    assert result.stdout == b"done\n" and result.duration_s < 20
+@pytest.mark.parametrize("how", ["ends", "runs on"])
+def test_what_left_the_group_is_killed_too(session: Session, how: str) -> None:
+    """A session of its own, SIGTERM ignored, the pipes held open, a grandchild: none of it saves it, nor holds the answer back."""
+    child = "trap '' TERM; (trap '' TERM; sh -c 'echo $$ >child; exec sleep 300') & wait"
+    after = "echo done" if how == "ends" else "sleep 300"
+    script = f'setsid sh -c "$1" & while ! test -s child; do sleep 0.01; done; {after}'
+    result = session.run(["sh", "-c", script, "sh", child], timeout_s=30 if how == "ends" else 2)
+    assert (result.stdout, result.timed_out) == ((b"done\n", False) if how == "ends" else (b"", True))
+    assert not is_running(wait_for(session, "child"))
+
+
+def test_10_mb_of_output_arrive_whole(session: Session) -> None:
+    program = "import os, random, sys; random.seed(1); sys.stdout.buffer.write(random.randbytes(10 << 20))"
+    expected = random.Random(1).randbytes(10 << 20)
+    assert (
+        hashlib.sha256(session.run(python(session, program), timeout_s=60).stdout).digest() == hashlib.sha256(expected).digest()
+    )
+
+
+def test_commands_in_parallel_on_one_session_do_not_meet(session: Session) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: session.run(["sh", "-c", f"sleep 0.1; echo {i}; exit {i}"], timeout_s=60), range(8)))
+    assert [(result.stdout, result.exit_status) for result in found] == [(b"%d\n" % i, i) for i in range(8)]
+
+
+def test_a_program_whose_name_holds_an_equals_sign_runs(session: Session, tmp_path: Path) -> None:
+    pushed(session, tmp_path, b'#!/bin/sh\necho "$1"\n', "a=b")
+    session.run(["chmod", "+x", "a=b"], timeout_s=10)
+    assert session.run(["./a=b", "x=y"], timeout_s=10).stdout == b"x=y\n"
+
+
+@pytest.mark.parametrize("name", ["A=B", "", "A\0"])
+def test_a_variable_that_cannot_be_is_refused(session: Session, name: str) -> None:
+    with pytest.raises(CommandFailed, match="variable"):
+        session.run(["true"], timeout_s=10, environment={name: "x"})
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=6))
+def test_no_word_is_read_by_a_shell(session: Session, words: list[str]) -> None:
+    result = session.run(["printf", "%s|", *words], timeout_s=30)
+    assert result.stdout == b"".join(word.encode() + b"|" for word in words or [""])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -255,7 +321,7 @@ def test_remove_takes_whole_folders_and_absent_is_fine(session: Session, tmp_pat
     session.remove("folder")
     session.remove("folder")
     session.remove("never/was/there")
-    assert session.run(["find", ".", "-type", "f"], timeout_s=10).stdout == b"./kept\n"
+    assert files(session) == [b"./kept"]
 
 
 def test_what_is_not_a_file_is_refused(session: Session, tmp_path: Path) -> None:
@@ -274,7 +340,7 @@ def test_a_refused_push_leaves_nothing_behind(session: Session, tmp_path: Path) 
     session.run(["mkdir", "folder"], timeout_s=10)
     with pytest.raises(CommandFailed):
         pushed(session, tmp_path, b"x", "folder")
-    assert session.run(["find", ".", "-type", "f"], timeout_s=10).stdout == b""
+    assert files(session) == []
 
 
 def test_sessions_in_parallel_do_not_meet(target: Target, tmp_path: Path) -> None:
@@ -293,8 +359,7 @@ def test_sessions_in_parallel_do_not_meet(target: Target, tmp_path: Path) -> Non
         for index, content in enumerate(pool.map(work, range(4))):
             assert content == bytes([index]) * 100_000
     with connect(target) as session:
-        files = session.run(["find", ".", "-type", "f"], timeout_s=10).stdout.split()
-    assert sorted(files) == [b"./own0", b"./own1", b"./own2", b"./own3", b"./shared"]
+        assert sorted(files(session)) == [b"./own0", b"./own1", b"./own2", b"./own3", b"./shared"]
 
 
 def test_the_interpreter_runs(session: Session) -> None:

@@ -20,8 +20,13 @@ def test_it_survives_json_but_for_its_lists() -> None:
     target = Target("board", cpu="cortex_a72", meters=("ina226",), tags=("arm",))
     document = json.loads(json.dumps(dataclasses.asdict(target)))
     lists = {key: tuple(value) for key, value in document.items() if isinstance(value, list)}
-    assert set(lists) == {"meters", "tags"}
+    assert set(lists) == {"meters", "tags", "thread_counts", "frequencies_hz", "power_cycle"}
     assert Target(**{**document, **lists}) == target
+
+
+def test_the_physical_host_is_the_address_unless_it_is_named() -> None:
+    assert Target("a", transport="ssh", address="board").host == "board"
+    assert Target("a", transport="ssh", address="127.0.0.1", host="localhost").host == "localhost"
 
 
 def test_it_is_frozen_and_hashable() -> None:

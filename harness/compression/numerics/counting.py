@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,17 +19,19 @@ from harness.train import in_eval_mode
 aten = torch.ops.aten
 PRODUCTS = {aten.mm.default: (0, 1), aten.addmm.default: (1, 2), aten.bmm.default: (0, 1), aten.baddbmm.default: (1, 2)}
 """Matrix products that a linear layer comes down to: which of the arguments are multiplied."""
+WITHOUT_PRODUCTS = {aten.embedding.default: (0,), aten.add.Tensor: (0, 1)}
+"""Operations that take a parameter and multiply nothing: a look-up, and what is added to each position of a text."""
 
 
 def claims(
-    module: nn.Module, input_shape: Sequence[int], *, weight_bits: int = 32, sparse: bool = False, scales: int = 0
+    module: nn.Module, example: npt.NDArray[Any], *, weight_bits: int = 32, sparse: bool = False, scales: int = 0
 ) -> Claims:
-    """Count one inference at batch 1; `input_shape` is of one example.
+    """Count one inference of `example` [1, *input_shape].
 
     `weight_bytes`: weights of convolutions and linear layers at `weight_bits`, all other parameters and `scales` quantization scales at
     4 bytes. With `sparse`, each layer is stored as the smaller of dense and bitmap (one bit a weight, then the weights that are not zero).
     """
-    uses = weight_uses(module, input_shape)
+    uses = weight_uses(module, example)
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
     nonzeros = {name: int(torch.count_nonzero(parameter)) for name, parameter in module.named_parameters()}
     bits = sum(_stored_bits(sizes[name], nonzeros[name], weight_bits, sparse) for name in uses)
@@ -43,21 +46,24 @@ def claims(
     )
 
 
-def weight_uses(module: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
+def weight_uses(module: nn.Module, example: npt.NDArray[Any]) -> dict[str, int]:
     """Weight's name -> how often one inference uses each of its elements: output pixels of a convolution, 1 for a vector into a linear layer.
 
     Counted where the operations arrive, so that it does not matter how a network is written; a layer that is called twice counts twice.
-    A parameter of two and more dimensions that no known operation uses is a BuildError: its MACs would be missing.
+    Left out are embeddings, of which nothing is multiplied. A parameter of two and more dimensions that no known operation uses is a
+    BuildError: its MACs would be missing.
     """
     weights = {_place(p): name for name, p in module.named_parameters() if p.dim() >= 2}
     counter = _Macs()
     with in_eval_mode(module), torch.no_grad(), counter:
-        module(torch.zeros(1, *input_shape))
+        module(torch.from_numpy(example))
     for place, name in weights.items():
-        if not counter.macs[place]:
+        if place not in counter.macs:
             shape = list(module.get_parameter(name).shape)
-            raise BuildError(f"MACs of `{name}` {shape} cannot be counted: only convolutions and linear layers are known")
-    return {name: counter.macs[place] // place[2] for place, name in weights.items()}
+            raise BuildError(
+                f"MACs of `{name}` {shape} cannot be counted: only convolutions, linear layers and embeddings are known"
+            )
+    return {name: counter.macs[place] // place[2] for place, name in weights.items() if counter.macs[place]}
 
 
 class _Macs(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -78,6 +84,10 @@ class _Macs(TorchDispatchMode):  # type: ignore[no-untyped-call]
             left, right = (args[index] for index in PRODUCTS[func])
             for operand in (left, right):
                 self.macs[_place(operand)] += result.numel() * left.shape[-1]
+        elif func in WITHOUT_PRODUCTS:
+            self.macs.update(
+                {_place(args[index]): 0 for index in WITHOUT_PRODUCTS[func] if isinstance(args[index], torch.Tensor)}
+            )
         return result
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import fx, nn
 from torch.nn import functional
@@ -25,9 +26,9 @@ Rule = Callable[["_Walk", fx.Node], list[int] | None]
 """The slots of a node's result, or None: this use of the operation is not followed."""
 
 
-def dependencies(module: nn.Module, input_shape: Sequence[int]) -> Dependencies:
-    """The groups of a network in the order of its layers; `input_shape` is of one example."""
-    walk = _Walk(with_shapes(traced(module), input_shape))
+def dependencies(module: nn.Module, example: npt.NDArray[Any]) -> Dependencies:
+    """The groups of a network in the order of its layers; `example`: [1, *input_shape]."""
+    walk = _Walk(with_shapes(traced(module), example))
     for node in walk.graph.graph.nodes:
         walk.visit(node)
     return walk.slots.collect()
@@ -35,11 +36,13 @@ def dependencies(module: nn.Module, input_shape: Sequence[int]) -> Dependencies:
 
 @dataclass
 class _Walk:
-    """One pass over the graph: `values` holds the slots of each tensor's dimension 1."""
+    """One pass over the graph: `values` holds the slots of each tensor's dimension 1, or of its last one where it is in `last`."""
 
     graph: fx.GraphModule
     slots: Slots = field(default_factory=Slots)
     values: dict[fx.Node, list[int]] = field(default_factory=dict)
+    last: set[fx.Node] = field(default_factory=set)
+    """What linear layers give on more dimensions than [n, features], and what is made of it value by value: the inside of a transformer."""
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "output":
@@ -48,6 +51,8 @@ class _Walk:
             self.values[node] = self.fixed(node, "its channels are the network's input")
         elif shape_of(node) is not None:
             rule = RULES.get(kind(self.graph, node))
+            if rule not in (_linear, _pointwise) and self.last.intersection(node.all_input_nodes):
+                rule = None
             followed = rule(self, node) if rule else None
             self.values[node] = self.stop(node) if followed is None else followed
         elif not _asks_size(node):
@@ -92,8 +97,23 @@ class _Walk:
 
 
 def _linear(walk: _Walk, node: fx.Node) -> list[int] | None:
-    """On vectors [n, features] only: with more dimensions the features are not dimension 1."""
-    return walk.transform(node) if len(shape_of(node) or ()) == 2 else None
+    """On [n, features]; on more dimensions its features are the last one, and followed as long as nothing moves them."""
+    (given,) = node.all_input_nodes
+    if len(shape_of(node) or ()) == 2:
+        return walk.transform(node)
+    layer = walk.layer(node)
+    assert isinstance(layer, nn.Linear)
+    slots = walk.values[given]
+    if given not in walk.last:
+        reason = f"its channels go into `{node.target}` along another dimension"
+        walk.fix_arguments(node, reason)
+        slots = walk.slots.new(layer.in_features)
+        walk.slots.fix(slots, reason)
+    walk.slots.own(Node(str(node.target), "in"), slots)
+    fresh = walk.slots.new(layer.out_features)
+    walk.slots.own(Node(str(node.target), "out"), fresh)
+    walk.last.add(node)
+    return fresh
 
 
 def _convolution(walk: _Walk, node: fx.Node) -> list[int] | None:
@@ -124,6 +144,18 @@ def _keep(walk: _Walk, node: fx.Node) -> list[int] | None:
         return slots
     spread = math.prod(before[2:])
     return [slot for slot in slots for _ in range(spread)] if after == (before[0], before[1] * spread) else None
+
+
+def _pointwise(walk: _Walk, node: fx.Node) -> list[int] | None:
+    """Each value alone, wherever its channels lie."""
+    if node.all_input_nodes[0] in walk.last:
+        walk.last.add(node)
+    return walk.first(node)
+
+
+def _pad(walk: _Walk, node: fx.Node) -> list[int] | None:
+    """Around positions; channels that are added are not followed."""
+    return walk.first(node) if shape_of(node.all_input_nodes[0])[:2] == shape_of(node)[:2] else None  # type: ignore[index]
 
 
 def _reduce(walk: _Walk, node: fx.Node) -> list[int] | None:
@@ -178,21 +210,23 @@ RULES: dict[Any, Rule] = {
     nn.Linear: _linear,
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batchnorm),
-    **dict.fromkeys(
-        (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, torch.flatten, torch.reshape, "flatten", "view", "reshape"), _keep
-    ),
-    **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh), _keep),
-    **dict.fromkeys(
-        (nn.SiLU, nn.GELU, nn.ELU, torch.relu, torch.sigmoid, torch.tanh, "relu", "relu_", "sigmoid", "tanh", "clamp"), _keep
-    ),
-    **dict.fromkeys((functional.relu, functional.relu6, functional.leaky_relu, functional.hardswish, functional.silu), _keep),
-    **dict.fromkeys((functional.gelu, functional.dropout, functional.max_pool2d, functional.avg_pool2d), _keep),
-    **dict.fromkeys((functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d, "contiguous", "detach"), _keep),
+    **dict.fromkeys((nn.Flatten, torch.flatten, torch.reshape, "flatten", "view", "reshape"), _keep),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d), _keep),
-    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d), _keep),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout2d), _keep),
+    **dict.fromkeys((functional.max_pool2d, functional.avg_pool2d), _keep),
+    **dict.fromkeys((functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d), _keep),
+    **dict.fromkeys((nn.Identity, nn.Dropout, functional.dropout, "contiguous", "detach", "clamp"), _pointwise),
+    **dict.fromkeys(
+        (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh), _pointwise
+    ),
+    **dict.fromkeys((nn.SiLU, nn.GELU, nn.ELU, torch.relu, torch.sigmoid, torch.tanh), _pointwise),
+    **dict.fromkeys(("relu", "relu_", "sigmoid", "tanh"), _pointwise),
+    **dict.fromkeys((functional.relu, functional.relu6, functional.leaky_relu, functional.hardswish), _pointwise),
+    **dict.fromkeys((functional.silu, functional.gelu), _pointwise),
     **dict.fromkeys((operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv), _elementwise),
     **dict.fromkeys((torch.add, torch.sub, torch.mul, torch.div, "add", "add_", "sub", "mul", "mul_", "div"), _elementwise),
     **dict.fromkeys((torch.cat, torch.concat), _concatenate),
+    functional.pad: _pad,
     **dict.fromkeys((torch.mean, torch.sum, "mean", "sum"), _reduce),
 }
 """What each operation does with channels. An operation that is not here keeps all channels of what it reads and gives."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
@@ -41,10 +42,10 @@ def traced(module: nn.Module) -> fx.GraphModule:
     return graph
 
 
-def with_shapes(graph: fx.GraphModule, input_shape: Sequence[int], batch: int = 2) -> fx.GraphModule:
-    """The same graph, its nodes annotated with the shapes that an input [batch, *input_shape] gives them."""
+def with_shapes(graph: fx.GraphModule, example: npt.NDArray[Any], batch: int = 2) -> fx.GraphModule:
+    """The same graph, its nodes annotated with the shapes that `batch` inputs like `example` [1, *input_shape] give them."""
     with torch.no_grad():
-        ShapeProp(graph).propagate(torch.zeros(batch, *input_shape))
+        ShapeProp(graph).propagate(torch.from_numpy(np.repeat(example, batch, axis=0)))
     return graph
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from harness.compression.numerics.groups import Edit, Group
 from harness.compression.numerics.layers import BatchNorm, Convolution, Layer
 from harness.errors import BuildError
+from harness.train import in_eval_mode
 
 
 def l1_norms(module: nn.Module, group: Group) -> torch.Tensor:
@@ -54,15 +58,16 @@ def shrunk(module: nn.Module, edits: Iterable[Edit]) -> nn.Module:
     return smaller
 
 
-def check_runs(module: nn.Module, input_shape: Sequence[int], classes: int) -> None:
-    """BuildError unless the module still takes its input and answers [n, classes]: its code may rely on sizes a graph does not show."""
+def check_runs(module: nn.Module, original: nn.Module, example: npt.NDArray[Any]) -> None:
+    """BuildError unless the module, in eval mode, still answers in the original's shape: its code may rely on sizes a graph does not show."""
+    given = torch.from_numpy(np.repeat(example, 2, axis=0))
     try:
-        with torch.no_grad():
-            shape = tuple(module(torch.zeros(2, *input_shape)).shape)
+        with in_eval_mode(original), torch.no_grad():
+            shape, wanted = list(module(given).shape), list(original(given).shape)
     except RuntimeError as error:
         raise BuildError(f"{type(module).__name__} cannot lose channels: its forward relies on their number ({error})") from error
-    if shape != (2, classes):
-        raise BuildError(f"{type(module).__name__} cannot lose channels: it answers {list(shape)} instead of [2, {classes}]")
+    if shape != wanted:
+        raise BuildError(f"{type(module).__name__} cannot lose channels: it answers {shape} instead of {wanted}")
 
 
 def _shrink_convolution(layer: Convolution, out: set[int], inputs: set[int]) -> None:

@@ -23,7 +23,16 @@ CLIPPING: frozenset[Any] = frozenset(
 DROPPED: frozenset[Any] = frozenset({nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d})
 
 KEEPING: frozenset[Any] = frozenset(
-    {nn.Flatten, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool2d, functional.max_pool2d, functional.dropout}
+    {
+        nn.Flatten,
+        nn.MaxPool1d,
+        nn.MaxPool2d,
+        nn.MaxPool3d,
+        nn.AdaptiveMaxPool2d,
+        functional.max_pool2d,
+        functional.dropout,
+        functional.pad,
+    }
     | {torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze, torch.chunk, torch.split}
     | {
         "flatten",
@@ -41,7 +50,7 @@ KEEPING: frozenset[Any] = frozenset(
     }
     | {operator.getitem, getattr}
 )
-"""Operations that only pick or move values: their result lies on the grid they are given."""
+"""Operations that only pick or move values, or add zeros: their result lies on the grid they are given."""
 
 
 class FakeQuantize(nn.Module):

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from harness import environment, measure, plugins
 from harness.artifact import Artifact
 from harness.backend import Network
 from harness.compression import Quantization
-from harness.export import FORMS, Examples, Exported, export, save_program
+from harness.export import FORMS, Examples, Exported, export, from_file, save_program
 from targets.target import Target
+from targets.transports import connect
 
 ROWS = 4
 SHAPE = (3, 12, 12)
@@ -33,6 +35,12 @@ class Opened(NamedTuple):
 
 
 Open = Callable[..., Opened]
+
+
+def needs(backend: str) -> None:
+    """Skip the test where the backend's runtime is not installed."""
+    if reason := environment.missing(backend, Target("local")):
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +72,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], t
             network(torch.from_numpy(calibration))
             inputs = np.random.default_rng(2).standard_normal((ROWS, *SHAPE), np.float32)
             examples = Examples(inputs, network.eval()(torch.from_numpy(inputs)).numpy())
-        save_program(network, SHAPE, folder / "module.pt2")
+        save_program(network, np.zeros((1, *SHAPE), np.float32), folder / "module.pt2")
         return folder / "module.pt2", examples, calibration
 
     @cache
@@ -92,15 +100,22 @@ def opened(exported: Callable[[str, int], tuple[Exported, Examples]], tmp_path: 
     """(backend, parameters, numeric, batch, threads) -> the network, built, loaded, and given its inputs."""
 
     def open_(
-        backend: str, parameters: Mapping[str, Any], *, numeric: str = "float32", batch: int = 1, threads: int = 1
+        backend: str,
+        parameters: Mapping[str, Any],
+        *,
+        numeric: str = "float32",
+        batch: int = 1,
+        threads: int = 1,
+        profile: bool = False,
     ) -> Opened:
         plugin = importlib.import_module(f"harness.backends.{backend}")
         host, target = plugin.BACKEND(**parameters), Target("local")
+        needs(backend)
         made, examples = exported(host.form(numeric, target), batch)
         folder = tmp_path / "artifact"
         folder.mkdir()
         artifact = host.build(made, target, folder)
-        network = plugin.load(str(folder), artifact.files[0].name, {"threads": threads, **parameters})
+        network = plugin.load(str(folder), artifact.files[0].name, {"threads": threads, "profile": profile, **parameters})
         inputs = made.lay_out(examples.inputs[:batch])
         network.set_inputs([inputs])
         return Opened(made, artifact, network, inputs, examples.outputs[:batch])
@@ -124,3 +139,74 @@ def answers_right() -> Callable[[Opened], None]:
             assert 10 * np.log10(np.square(given.reference).sum() / np.square(error).sum()) >= 30
 
     return check
+
+
+class Answered(NamedTuple):
+    artifact: Artifact
+    answer: measure.Answer
+    reference: npt.NDArray[np.float32]
+    """[rows, 10]."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.answer.reply.facts
+
+
+@pytest.fixture
+def answered(exported: Callable[[str, int], tuple[Exported, Examples]], tmp_path: Path) -> Callable[..., Answered]:
+    """(backend, numeric, batch, threads) -> what the network answers to every example through the runner, in the backend's environment."""
+
+    def answer(backend: str, *, numeric: Any = "float32", batch: int = 1, threads: int = 1) -> Answered:
+        needs(backend)
+        host, target = plugins.load("backends", backend)(), Target("local", work_dir=str(tmp_path / "work"))
+        made, examples = exported(host.form(numeric, target), batch)
+        folder = tmp_path / "artifact"
+        folder.mkdir()
+        artifact = host.build(made, target, folder)
+        with connect(target) as session:
+            python = environment.interpreter(backend, target)
+            options = {"threads": threads}
+            deployed = measure.deploy(session, artifact, plugins.path("backends", backend), options, host.requires, python)
+            found = measure.answer(session, deployed, [made.lay_out(examples.inputs)], batch=batch, timeout_s=120)
+        return Answered(artifact, found, examples.outputs)
+
+    return answer
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Callable[..., Path]:
+    """(operator, inputs' kinds, shape) -> an ONNX file of one operator, made without torch."""
+
+    def make(operator: str, kinds: list[int], shape: list[int | str], domain: str = "", **attributes: Any) -> Path:
+        import onnx
+        from onnx import helper
+
+        names = [f"x{index}" for index in range(len(kinds))]
+        graph = helper.make_graph(
+            [helper.make_node(operator, names, ["y"], domain=domain, **attributes)],
+            "g",
+            [helper.make_tensor_value_info(name, kind, shape) for name, kind in zip(names, kinds, strict=True)],
+            [helper.make_tensor_value_info("y", kinds[0], shape)],
+        )
+        opsets = [helper.make_opsetid("", 20), *([helper.make_opsetid(domain, 1)] if domain else [])]
+        path = tmp_path / "source" / "model.onnx"
+        path.parent.mkdir(exist_ok=True)
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def opened_alone(tmp_path: Path) -> Callable[[str, Path], tuple[Artifact, Network]]:
+    """(backend, file) -> a user's own file, built and loaded."""
+
+    def open_(backend: str, path: Path) -> tuple[Artifact, Network]:
+        needs(backend)
+        plugin = importlib.import_module(f"harness.backends.{backend}")
+        folder = tmp_path / "alone"
+        folder.mkdir()
+        artifact = plugin.BACKEND().build(from_file(path), Target("local"), folder)
+        return artifact, plugin.load(str(folder), artifact.files[0].name, {"threads": 1})
+
+    return open_

@@ -96,7 +96,7 @@ def test_what_the_delegate_leaves_is_counted(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Flip().eval()
     inputs = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype(np.float32)
-    save_program(network, (2, 4, 4), tmp_path / "module.pt2")
+    save_program(network, np.zeros((1, 2, 4, 4), np.float32), tmp_path / "module.pt2")
     examples = Examples(inputs, network(torch.from_numpy(inputs)).detach().numpy())
     settings: dict[str, Any] = {"numeric": "float32", "quantization": None, "calibration": None}
     made = export(tmp_path / "module.pt2", form="tflite", batch=1, examples=examples, folder=tmp_path, **settings)

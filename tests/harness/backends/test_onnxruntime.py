@@ -88,30 +88,6 @@ def test_the_int8_form_is_the_one_the_instruction_set_has_products_for(isa: str,
     assert BACKEND().form("float32", Target("t", isa=isa)) == "onnx"
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Callable[..., Path]:
-    """(operator, inputs' kinds, shape) -> a file of one operator, made without torch."""
-
-    def make(operator: str, kinds: list[int], shape: list[int | str], domain: str = "", **attributes: Any) -> Path:
-        import onnx
-        from onnx import helper
-
-        names = [f"x{index}" for index in range(len(kinds))]
-        graph = helper.make_graph(
-            [helper.make_node(operator, names, ["y"], domain=domain, **attributes)],
-            "g",
-            [helper.make_tensor_value_info(name, kind, shape) for name, kind in zip(names, kinds, strict=True)],
-            [helper.make_tensor_value_info("y", kinds[0], shape)],
-        )
-        opsets = [helper.make_opsetid("", 20), *([helper.make_opsetid(domain, 1)] if domain else [])]
-        path = tmp_path / "source" / "model.onnx"
-        path.parent.mkdir(exist_ok=True)
-        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-        return path
-
-    return make
-
-
 FLOAT, INT32 = 1, 6
 
 

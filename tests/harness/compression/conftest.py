@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.context import Context
+from harness.criterion import CLASSIFICATION
 from harness.data.digits import DATA
 from harness.models.resnet8 import MODEL as RESNET8
 from harness.models.small_cnn import MODEL as SMALL_CNN
@@ -46,7 +47,7 @@ def new_context(tmp_path: Path) -> Callable[..., Context]:
     made: list[Context] = []
 
     def new(seed: int = 0) -> Context:
-        made.append(Context(seed, DATA(), RECIPE, tmp_path / f"journal-{len(made)}"))
+        made.append(Context(seed, DATA(), RECIPE, CLASSIFICATION, tmp_path / f"journal-{len(made)}"))
         return made[-1]
 
     return new

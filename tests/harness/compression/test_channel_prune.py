@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -11,7 +12,6 @@ from harness.compression.channel_prune import METHOD
 from harness.compression.numerics.counting import claims
 from harness.context import Context
 from harness.data.digits import DATA
-from harness.errors import BuildError
 from harness.models.networks.resnet8 import ResNet8
 from harness.train import evaluate
 
@@ -23,7 +23,7 @@ def test_half_the_channels_of_resnet8_are_a_resnet8_of_half_the_width(resnet: nn
     (member,) = METHOD(ratio=0.5).compress(resnet, DATA(), new_context()).members
     half = ResNet8(1, 10, 2)
     assert {n: p.shape for n, p in member.module.named_parameters()} == {n: p.shape for n, p in half.named_parameters()}
-    assert member.claims.macs == claims(half, (1, 8, 8)).macs
+    assert member.claims.macs == claims(half, np.zeros((1, 1, 8, 8), np.float32)).macs
     assert isinstance(member.module, ResNet8)
 
 
@@ -67,12 +67,6 @@ def test_the_log_lists_the_edits(cnn: nn.Module, new_context: NewContext) -> Non
     log = METHOD(ratio=0.125).compress(cnn, DATA(), new_context()).log
     (edits,) = [event["edits"] for event in log if event["event"] == "edits"]
     assert [edit.rsplit(" ", 1)[0] for edit in edits[:3]] == ["conv1: remove out", "bn1: remove out", "conv2: remove in"]
-
-
-def test_another_class_count_than_the_datas_is_a_build_error(new_context: NewContext) -> None:
-    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
-    with pytest.raises(BuildError, match=r"answers \[2, 3\] instead of \[2, 10\]"):
-        METHOD(ratio=0.5).compress(module, DATA(), new_context())
 
 
 @pytest.mark.parametrize("document", ['{"ratio": 0}', '{"ratio": 1.0}', '{"round_to": 0}', '{"fine_tune_epochs": 1.5}'])

@@ -25,6 +25,11 @@ def forgotten() -> Iterator[None]:
         cached.cache_clear()
 
 
+def test_a_size_takes_the_first_examples() -> None:
+    few = DATA().load("test", 5)
+    assert np.array_equal(few.inputs, DATA().load("test").inputs[:5]) and len(few) == 5
+
+
 def test_splits_hold_all_1797_examples_once() -> None:
     sizes = {split: len(DATA().load(split)) for split in SPLITS}
     assert sizes == {"train": 1259, "validation": 179, "test": 359}

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.data import Split
+from harness.data import Source, Split
 from harness.data import fashion_mnist as module
-from harness.data.fashion_mnist import DATA, DEBIAN, FILES, IdxFile, fetch, idx_size, parse_idx, source_folder, unpack
+from harness.data.fashion_mnist import DATA, DEBIAN, FILES, IdxFile, idx_size, parse_idx, source_folder, unpack
 from harness.errors import UserError
 
 installed = pytest.mark.skipif(
@@ -27,35 +24,6 @@ def idx_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 
 CONTENT = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
 SMALL = IdxFile("small-idx", (2, 3), hashlib.sha256(CONTENT).hexdigest())
-
-
-@dataclass
-class Server:
-    url: str
-    files: dict[str, bytes]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    files: dict[str, bytes] = {}
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = files.get(self.path.lstrip("/"))
-            self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        yield Server(f"http://127.0.0.1:{listening.server_address[1]}", files)
-        listening.shutdown()
-        thread.join()
 
 
 @installed
@@ -101,7 +69,7 @@ def test_folder_of_assay_data_is_taken_before_the_cache(monkeypatch: pytest.Monk
 
 
 def test_missing_files_are_downloaded_once_into_the_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path, server: Server
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path, server: Any
 ) -> None:
     monkeypatch.setattr(module, "DEBIAN", tmp_path / "absent")
     monkeypatch.setattr(module, "FILES", (SMALL,))
@@ -117,7 +85,7 @@ def test_missing_files_are_downloaded_once_into_the_cache(
 
 
 def test_nowhere_to_be_had_is_a_user_error_that_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any
 ) -> None:
     monkeypatch.setattr(module, "DEBIAN", tmp_path / "absent")
     monkeypatch.setattr(module, "URL", server.url)
@@ -125,14 +93,16 @@ def test_nowhere_to_be_had_is_a_user_error_that_says_how_to_get_it(
     with pytest.raises(
         UserError, match=r"404.*install Debian's dataset-fashion-mnist, or put the four \.gz files into \$ASSAY_DATA"
     ):
-        DATA().fingerprint()
+        DATA().load("test")
 
 
-def test_a_download_with_other_contents_leaves_nothing(tmp_path: Path, server: Server) -> None:
-    server.files["small-idx.gz"] = gzip.compress(CONTENT[:-1] + b"\xff")
-    with pytest.raises(UserError, match="has sha256"):
-        fetch(f"{server.url}/small-idx.gz", tmp_path / "cache" / "small-idx.gz", SMALL, looked_in=[])
-    assert not (tmp_path / "cache").exists()
+def test_planning_fetches_nothing_and_says_what_will_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> None:
+    monkeypatch.setattr(module, "DEBIAN", tmp_path / "absent")
+    monkeypatch.setattr(module, "URL", "http://127.0.0.1:1/never-asked")
+    monkeypatch.delenv("ASSAY_DATA", raising=False)
+    assert len(DATA().fingerprint()) == 64
+    assert DATA().source() == Source("http://127.0.0.1:1/never-asked", module.DOWNLOAD_BYTES)
+    assert not own_cache.exists()
 
 
 def test_gzip_header_may_differ() -> None:

@@ -43,7 +43,7 @@ def test_tensor_fact_is_plain_json() -> None:
 def test_integers_without_calibration_are_refused(calibration: np.ndarray | None) -> None:
     import torch
 
-    source = Source(torch.nn.Identity(), (3,), 1, Quantization(8, 8, True, 0, ""), calibration)
+    source = Source(torch.nn.Identity(), np.zeros((1, 3), np.float32), 1, Quantization(8, 8, True, 0, ""), calibration)
     with pytest.raises(BuildError, match="calibration inputs"):
         source.integers()
 
@@ -52,6 +52,8 @@ def test_integers_without_calibration_are_refused(calibration: np.ndarray | None
 def test_integers_of_another_width_are_refused() -> None:
     import torch
 
-    source = Source(torch.nn.Identity(), (3,), 1, Quantization(4, 8, True, 1, ""), np.zeros((1, 3), np.float32))
+    source = Source(
+        torch.nn.Identity(), np.zeros((1, 3), np.float32), 1, Quantization(4, 8, True, 1, ""), np.zeros((1, 3), np.float32)
+    )
     with pytest.raises(ValueError, match="8-bit"):
         source.integers()

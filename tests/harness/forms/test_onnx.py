@@ -29,7 +29,7 @@ def small() -> nn.Sequential:
 def test_float_form_has_batch_normalization_folded_and_nothing_of_this_machine_in_it(tmp_path: Path) -> None:
     import onnx
 
-    written = form.write_float(Source(small(), (3, 6, 6), 2), tmp_path)
+    written = form.write_float(Source(small(), np.zeros((1, 3, 6, 6), np.float32), 2), tmp_path)
     assert written.facts["ops"] == {"Conv": 1, "Gemm": 1, "GlobalAveragePool": 1, "Relu": 1, "Reshape": 1}
     assert written.facts["inputs"] == [{"name": "input", "shape": [2, 3, 6, 6], "dtype": "float32"}]
     assert written.facts["outputs"] == [{"name": "output", "shape": [2, 5], "dtype": "float32"}]
@@ -52,7 +52,7 @@ def test_mean_over_the_map_becomes_a_pooling(
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean(axes, keepdim=keepdims)
 
-    written = form.write_float(Source(Mean().eval(), (4, 3, 5), 2), tmp_path)
+    written = form.write_float(Source(Mean().eval(), np.zeros((1, 4, 3, 5), np.float32), 2), tmp_path)
     assert sorted(written.facts["ops"]) == sorted(expected)
     x = np.random.default_rng(0).standard_normal((2, 4, 3, 5), np.float32)
     assert np.allclose(form.answer(written.path, x), x.mean((2, 3), keepdims=keepdims), atol=1e-6)
@@ -67,7 +67,7 @@ def test_any_other_mean_is_left_alone(tmp_path: Path, axes: tuple[int, ...], sha
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean(axes)
 
-    written = form.write_float(Source(Mean().eval(), shape, 2), tmp_path)
+    written = form.write_float(Source(Mean().eval(), np.zeros((1, *shape), np.float32), 2), tmp_path)
     assert "GlobalAveragePool" not in written.facts["ops"]
     x = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
     assert np.allclose(form.answer(written.path, x), x.mean(axes), atol=1e-6)
@@ -86,7 +86,7 @@ def test_integer_forms_hold_the_ranges_of_the_calibration_inputs(
     module = small()
     calibration = np.random.default_rng(0).standard_normal((13, 3, 6, 6), np.float32)
     calibration[12, 0, 0, 0], calibration[3, 1, 2, 3] = 7.0, -5.0
-    source = Source(module, (3, 6, 6), 4, Quantization(8, 8, per_channel, 13, ""), calibration)
+    source = Source(module, np.zeros((1, 3, 6, 6), np.float32), 4, Quantization(8, 8, per_channel, 13, ""), calibration)
     written = write(source, tmp_path)  # type: ignore[operator]
     graph = onnx.load(written.path).graph
     constants = {c.name: numpy_helper.to_array(c) for c in graph.initializer}
@@ -117,4 +117,4 @@ def test_a_network_that_onnx_cannot_hold_is_a_build_error(tmp_path: Path) -> Non
             return x if bool(x.sum() > 0) else -x
 
     with pytest.raises(BuildError, match="ONNX export failed"):
-        form.write_float(Source(Branch().eval(), (3,), 1), tmp_path)
+        form.write_float(Source(Branch().eval(), np.zeros((1, 3), np.float32), 1), tmp_path)

@@ -22,6 +22,7 @@ def test_the_probe_says_one_json_document_and_needs_nothing_of_ours(linear_onnx:
     document = probed(linear_onnx)
     assert document["opset"] == {"ai.onnx": 20}
     assert document["external_data"] == []
+    assert document["symbols"] == [["x", 0, "batch"], ["y", 0, "batch"]]
 
 
 @pytest.mark.parametrize(("operator", "integer"), [("Relu", False), ("QuantizeLinear", True)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.errors import BuildError
@@ -17,7 +18,7 @@ def test_a_saved_program_answers_any_batch_bit_for_bit(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(128, 5)).eval()
-    save_program(module, (3, 6, 6), tmp_path / "module.pt2")
+    save_program(module, np.zeros((1, 3, 6, 6), np.float32), tmp_path / "module.pt2")
     loaded = load_program(tmp_path / "module.pt2")
     assert not any(part.training for part in loaded.modules())
     for batch in (1, 2, 7):
@@ -33,7 +34,7 @@ def test_saving_does_not_edit_the_module(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    save_program(module, (3, 6, 6), tmp_path / "module.pt2")
+    save_program(module, np.zeros((1, 3, 6, 6), np.float32), tmp_path / "module.pt2")
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
@@ -41,7 +42,7 @@ def test_a_module_in_training_mode_is_refused(tmp_path: Path) -> None:
     from torch import nn
 
     with pytest.raises(ValueError, match="eval mode"):
-        save_program(nn.Linear(3, 4), (3,), tmp_path / "module.pt2")
+        save_program(nn.Linear(3, 4), np.zeros((1, 3), np.float32), tmp_path / "module.pt2")
 
 
 def test_a_network_for_one_batch_only_is_a_build_error(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_network_for_one_batch_only_is_a_build_error(tmp_path: Path) -> None:
             return x.reshape(2, 12)
 
     with pytest.raises(BuildError, match=r"dynamic batch failed.*batch"):
-        save_program(TwoOnly().eval(), (12,), tmp_path / "module.pt2")
+        save_program(TwoOnly().eval(), np.zeros((1, 12), np.float32), tmp_path / "module.pt2")
     assert not (tmp_path / "module.pt2").exists()
 
 
@@ -66,7 +67,7 @@ def test_a_corrupt_program_is_a_build_error(tmp_path: Path) -> None:
     from torch import nn
 
     path = tmp_path / "module.pt2"
-    save_program(nn.Linear(3, 4).eval(), (3,), path)
+    save_program(nn.Linear(3, 4).eval(), np.zeros((1, 3), np.float32), path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BuildError, match=r"loading a torch\.export program failed"):
         load_program(path)
@@ -76,7 +77,7 @@ def test_the_form_names_its_operators_and_holds_no_path_of_this_machine(tmp_path
     from torch import nn
 
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU()).eval()
-    written = write(Source(module, (3,), 5), tmp_path)
+    written = write(Source(module, np.zeros((1, 3), np.float32), 5), tmp_path)
     assert written.facts["ops"] == {"aten.linear.default": 1, "aten.relu.default": 1}
     assert written.facts["outputs"] == [{"name": "output", "shape": [5, 4], "dtype": "float32"}]
     assert b"site-packages" not in written.path.read_bytes()

@@ -18,7 +18,7 @@ def test_maps_come_and_go_channels_last_without_a_transpose(tmp_path: Path) -> N
 
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 8, 3, padding=1).eval()
-    written = form.write_float(Source(layer, (3, 5, 6), 2), tmp_path)
+    written = form.write_float(Source(layer, np.zeros((1, 3, 5, 6), np.float32), 2), tmp_path)
     assert (written.input_layout, written.output_layout) == ("NHWC", "NHWC")
     assert written.facts["ops"] == {"CONV_2D": 1}
     assert written.facts["inputs"][0]["shape"] == [2, 5, 6, 3]
@@ -35,7 +35,7 @@ def test_a_network_that_flattens_its_channels_first_input_keeps_it(tmp_path: Pat
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(24, 5)).eval()
-    written = form.write_float(Source(network, (2, 3, 4), 2), tmp_path)
+    written = form.write_float(Source(network, np.zeros((1, 2, 3, 4), np.float32), 2), tmp_path)
     assert written.input_layout == "NCHW"
     assert "TRANSPOSE" not in written.facts["ops"]
 
@@ -45,7 +45,7 @@ def test_vectors_have_no_layout(tmp_path: Path) -> None:
     from torch import nn
 
     torch.manual_seed(0)
-    written = form.write_float(Source(nn.Linear(7, 5).eval(), (7,), 3), tmp_path)
+    written = form.write_float(Source(nn.Linear(7, 5).eval(), np.zeros((1, 7), np.float32), 3), tmp_path)
     assert (written.input_layout, written.output_layout) == ("NCHW", "NCHW")
     assert written.facts["inputs"][0]["shape"] == [3, 7]
 
@@ -61,7 +61,9 @@ def test_int8_form_holds_the_whole_range_of_the_calibration_inputs(tmp_path: Pat
     layer = nn.Conv2d(3, 8, 3, padding=1).eval()
     calibration = np.random.default_rng(0).uniform(-1, 1, (33, 3, 5, 6)).astype(np.float32)
     calibration[32, 0, 0, 0], calibration[3, 1, 2, 3] = 7.0, -5.0
-    written = form.write_int8(Source(layer, (3, 5, 6), 2, Quantization(8, 8, per_channel, 33, ""), calibration), tmp_path)
+    written = form.write_int8(
+        Source(layer, np.zeros((1, 3, 5, 6), np.float32), 2, Quantization(8, 8, per_channel, 33, ""), calibration), tmp_path
+    )
     assert written.facts["inputs"][0]["dtype"] == written.facts["outputs"][0]["dtype"] == "int8"
     resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(str(written.path), experimental_op_resolver_type=resolver)

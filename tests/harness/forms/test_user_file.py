@@ -23,6 +23,27 @@ def test_signature_of_an_onnx_file_counts_symbolic_dimensions_as_one(linear_onnx
     assert facts["integer"] is False
 
 
+def test_a_symbolic_dimension_has_the_size_that_is_asked_for_wherever_it_stands(linear_onnx: Path) -> None:
+    facts = inspect(linear_onnx, {"batch": 7})
+    assert [tensor["shape"] for tensor in (*facts["inputs"], *facts["outputs"])] == [[7, 64], [7, 32]]
+    assert facts["symbolic_dims"] == {"batch": 7}
+    with pytest.raises(UserError, match=r"no input has a symbolic dimension `bach`\. Did you mean `batch`"):
+        inspect(linear_onnx, {"bach": 7})
+
+
+@pytest.mark.parametrize("unknown", [-1, "?", None])
+def test_sizes_that_an_exporter_did_not_know_are_symbols_of_their_own(tmp_path: Path, unknown: int | str | None) -> None:
+    from onnx import TensorProto, helper
+
+    shape = [2, unknown, unknown]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", values[:1], values[1:])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString())
+    assert inspect(path)["inputs"][0]["shape"] == [2, 1, 1]
+    assert inspect(path, {"x[1]": 3, "x[2]": 5})["inputs"][0]["shape"] == [2, 3, 5]
+
+
 @pytest.mark.parametrize("name", ["absent.onnx", "absent.tflite"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=rf"{name}: there is no such file"):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from harness.compression.numerics.counting import claims, weight_uses
 from harness.errors import BuildError
+from harness.models.networks.encoder import Encoder
 
 pytestmark = pytest.mark.torch
 
@@ -42,41 +44,41 @@ def test_macs_are_those_of_a_program_of_loops() -> None:
         module.get_parameter("4.weight")[:, ::2] = 0.0
     first = multiplications_by_loops(torch.zeros(3, 8, 8), module.get_parameter("0.weight"), 2, 1, 1)
     second = multiplications_by_loops(torch.zeros(8, 4, 4), module.get_parameter("2.weight"), 1, 0, 8)
-    counted = claims(module, (3, 8, 8))
+    counted = claims(module, np.zeros((1, 3, 8, 8), np.float32))
     assert counted.macs == first[0] + second[0] + 320
     assert counted.nonzero_macs == first[1] + second[1] + 160
 
 
 def test_dense_float_bytes_are_four_a_parameter() -> None:
     module = network()
-    counted = claims(module, (3, 8, 8))
+    counted = claims(module, np.zeros((1, 3, 8, 8), np.float32))
     params = 3 * 8 * 9 + 8 + 16 + 72 + 8 + 320 + 10
     assert (counted.params, counted.weight_bits, counted.weight_bytes) == (params, 32.0, 4 * params)
 
 
 def test_int8_bytes_count_biases_and_scales_at_four() -> None:
     module = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
-    assert claims(module, (6,), weight_bits=8, scales=8).weight_bytes == 30 + 15 + 4 * (5 + 3) + 4 * 8
+    assert claims(module, np.zeros((1, 6), np.float32), weight_bits=8, scales=8).weight_bytes == 30 + 15 + 4 * (5 + 3) + 4 * 8
 
 
 def test_sparse_bytes_are_bitmap_and_values_or_dense_if_smaller() -> None:
     module = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 2, bias=False))
     with torch.no_grad():
         module.get_parameter("0.weight")[:, 1:] = 0.0
-    counted = claims(module, (8,), sparse=True)
+    counted = claims(module, np.zeros((1, 8), np.float32), sparse=True)
     assert counted.nonzero_params == 8 + 16
     assert counted.weight_bytes == (64 // 8 + 8 * 4) + 16 * 4  # the second layer has no zeros: a bitmap would only add to it
 
 
 def test_a_layer_called_twice_counts_twice() -> None:
     layer = nn.Linear(4, 4)
-    assert weight_uses(nn.Sequential(layer, nn.ReLU(), layer), (4,)) == {"0.weight": 2}
-    assert claims(nn.Sequential(layer, layer), (4,)).macs == 32
+    assert weight_uses(nn.Sequential(layer, nn.ReLU(), layer), np.zeros((1, 4), np.float32)) == {"0.weight": 2}
+    assert claims(nn.Sequential(layer, layer), np.zeros((1, 4), np.float32)).macs == 32
 
 
 def test_linear_on_a_sequence_counts_every_position() -> None:
-    assert claims(nn.Linear(4, 5), (7, 4)).macs == 7 * 20
-    assert claims(nn.Linear(4, 5, bias=False), (3, 7, 4)).macs == 3 * 7 * 20
+    assert claims(nn.Linear(4, 5), np.zeros((1, 7, 4), np.float32)).macs == 7 * 20
+    assert claims(nn.Linear(4, 5, bias=False), np.zeros((1, 3, 7, 4), np.float32)).macs == 3 * 7 * 20
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_linear_on_a_sequence_counts_every_position() -> None:
     ],
 )
 def test_other_convolutions(layer: nn.Module, shape: tuple[int, ...], macs: int) -> None:
-    assert claims(layer, shape).macs == macs
+    assert claims(layer, np.zeros((1, *shape), np.float32)).macs == macs
 
 
 class Written(nn.Module):
@@ -105,27 +107,41 @@ class Written(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch.export copies its own deprecated class
 def test_it_does_not_matter_how_the_network_is_written() -> None:
-    assert weight_uses(Written(), (1, 4, 4)) == {"a": 4, "b": 1}
+    assert weight_uses(Written(), np.zeros((1, 1, 4, 4), np.float32)) == {"a": 4, "b": 1}
     program = torch.export.export(network().eval(), (torch.zeros(1, 3, 8, 8),))
-    assert claims(torch.export.unflatten(program), (3, 8, 8)) == claims(network(), (3, 8, 8))
+    assert claims(torch.export.unflatten(program), np.zeros((1, 3, 8, 8), np.float32)) == claims(
+        network(), np.zeros((1, 3, 8, 8), np.float32)
+    )
 
 
 def test_counting_leaves_the_module_as_it_is() -> None:
     module = network().train()
     before = module.get_buffer("1.running_mean").clone()
-    claims(module, (3, 8, 8))
+    claims(module, np.zeros((1, 3, 8, 8), np.float32))
     assert module.training
     assert torch.equal(module.get_buffer("1.running_mean"), before)
 
 
 def test_a_layer_that_cannot_be_counted_is_named() -> None:
-    with pytest.raises(BuildError, match=r"`2\.weight` \[7, 3\] cannot be counted"):
-        claims(nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), Embedded()), (1, 4, 4))
+    with pytest.raises(BuildError, match=r"`2\.weight` \[4, 4\] cannot be counted"):
+        claims(nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), Scaled()), np.zeros((1, 1, 4, 4), np.float32))
 
 
-class Embedded(nn.Embedding):
+class Scaled(nn.Module):
     def __init__(self) -> None:
-        super().__init__(7, 3)
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.long().clamp(0, 6))
+        return x * self.weight
+
+
+def test_lookups_and_products_of_activations_count_nothing() -> None:
+    encoder = Encoder(20, 6, 5, width=8, layers=1, heads=2, inner=12, dropout=0.0, epsilon=1e-5)
+    uses = weight_uses(encoder, np.ones((1, 6), np.int64))
+    linear = [name for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
+    assert uses == {f"{name}.weight": 1 if name == "head" else 6 for name in linear}
+    found = claims(encoder, np.ones((1, 6), np.int64), weight_bits=8)
+    assert found.macs == 6 * (4 * 8 * 8 + 2 * 8 * 12) + 8 * 5
+    weights = 4 * 8 * 8 + 2 * 8 * 12 + 8 * 5
+    assert found.weight_bytes == weights + 4 * (found.params - weights)  # the embedding's 4 bytes a value too

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from harness.models.networks.resnet8 import ResNet8
 pytestmark = pytest.mark.torch
 
 SHAPE = (2, 6, 6)
+EXAMPLE = np.zeros((1, *SHAPE), np.float32)
 
 
 def chain() -> nn.Module:
@@ -129,7 +131,7 @@ def silence(module: nn.Module, group: Group, channels: list[int]) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_removing_silent_channels_changes_no_answer(name: str, seed: int) -> None:
     module = trained(name, seed)
-    found = dependencies(module, SHAPE)
+    found = dependencies(module, EXAMPLE)
     generator = torch.Generator().manual_seed(seed)
     edits: list[Edit] = []
     for group in found.groups:
@@ -149,7 +151,7 @@ def test_removing_silent_channels_changes_no_answer(name: str, seed: int) -> Non
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_group_can_lose_any_one_channel(name: str) -> None:
     module = trained(name)
-    for group in dependencies(module, SHAPE).groups:
+    for group in dependencies(module, EXAMPLE).groups:
         for channel in range(group.channels):
             with torch.no_grad():
                 assert shrunk(module, group.edits([channel]))(torch.randn(2, *SHAPE)).shape == (2, 3)
@@ -159,7 +161,7 @@ def test_every_group_can_lose_any_one_channel(name: str) -> None:
 def test_no_index_belongs_to_two_channels(name: str) -> None:
     indices = [
         (dependency.node, index)
-        for group in dependencies(trained(name), SHAPE).groups
+        for group in dependencies(trained(name), EXAMPLE).groups
         for dependency in group.dependencies
         for index in itertools.chain(*dependency.indices)
     ]
@@ -171,7 +173,7 @@ def nodes(group: Group) -> set[Node]:
 
 
 def test_resnet_ties_what_its_additions_tie() -> None:
-    found = dependencies(ResNet8(2, 3, 4), SHAPE)
+    found = dependencies(ResNet8(2, 3, 4), EXAMPLE)
     conv, block1, block2, block3 = "conv", "block1", "block2", "block3"
     expected = [
         {(conv, "out"), ("bn", "out"), (f"{block1}.conv1", "in"), (f"{block1}.conv2", "out"), (f"{block1}.bn2", "out")}
@@ -189,7 +191,7 @@ def test_resnet_ties_what_its_additions_tie() -> None:
 
 
 def test_flattening_gives_each_channel_its_nine_columns() -> None:
-    group = dependencies(chain(), SHAPE).groups[0]
+    group = dependencies(chain(), EXAMPLE).groups[0]
     assert [str(edit) for edit in group.edits([1])] == [
         "0: remove out 1",
         "1: remove out 1",
@@ -199,7 +201,7 @@ def test_flattening_gives_each_channel_its_nine_columns() -> None:
 
 
 def test_depthwise_outputs_leave_with_their_input_channel() -> None:
-    group = dependencies(depthwise(), SHAPE).groups[0]
+    group = dependencies(depthwise(), EXAMPLE).groups[0]
     assert [str(edit) for edit in group.edits([3])] == [
         "0: remove out 3",
         "2: remove out 6, 7",
@@ -209,7 +211,7 @@ def test_depthwise_outputs_leave_with_their_input_channel() -> None:
 
 
 def test_concatenated_layers_are_groups_of_their_own() -> None:
-    first, second, _ = dependencies(Concatenation(), SHAPE).groups
+    first, second, _ = dependencies(Concatenation(), EXAMPLE).groups
     assert [str(edit) for edit in first.edits([0])] == ["a: remove out 0", "bn: remove out 0", "c: remove in 0"]
     assert [str(edit) for edit in second.edits([0])] == ["b: remove out 0", "bn: remove out 3", "c: remove in 3"]
 
@@ -241,7 +243,7 @@ class Lambda(nn.Module):
 def test_an_operation_that_is_not_followed_keeps_the_channels_and_is_named(
     function: Callable[[torch.Tensor], torch.Tensor], features: int, named: str
 ) -> None:
-    found = dependencies(Lambda(function, features), SHAPE)
+    found = dependencies(Lambda(function, features), EXAMPLE)
     assert found.groups == ()
     assert f"`{named}" in found.left_alone["conv"]
 
@@ -258,7 +260,7 @@ def test_an_operation_that_is_not_followed_keeps_the_channels_and_is_named(
 )
 def test_a_layer_that_is_not_followed_keeps_the_channels_and_is_named(middle: nn.Module) -> None:
     module = nn.Sequential(nn.Conv2d(2, 4, 1), middle, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    found = dependencies(module, SHAPE)
+    found = dependencies(module, EXAMPLE)
     assert found.groups == ()
     assert "`1`" in found.left_alone["0"]
     if isinstance(middle, nn.Conv2d):
@@ -266,6 +268,59 @@ def test_a_layer_that_is_not_followed_keeps_the_channels_and_is_named(middle: nn
 
 
 def test_linear_over_positions_is_not_followed() -> None:
-    found = dependencies(nn.Sequential(nn.Conv2d(2, 4, 1), nn.Linear(6, 3)), SHAPE)
+    found = dependencies(nn.Sequential(nn.Conv2d(2, 4, 1), nn.Linear(6, 3)), EXAMPLE)
     assert found.groups == ()
     assert set(found.left_alone) == {"0", "1"}
+
+
+class Inner(nn.Module):
+    """The second half of a transformer's layer: features last, a way around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.act, self.two, self.norm = nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 6), nn.LayerNorm(6)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.out(self.norm(x + self.two(self.act(self.one(x)))).mean(1))
+        return result
+
+
+def test_features_along_the_last_dimension_leave_between_linear_layers_only() -> None:
+    found = dependencies(Inner(), np.zeros((1, 5, 6), np.float32))
+    (group,) = found.groups
+    assert {d.node for d in group.dependencies} == {Node("one", "out"), Node("two", "in")}
+    assert group.channels == 9
+    assert "`add`" in found.left_alone["two"]
+    module, x = Inner().eval(), torch.rand(2, 5, 6)
+    with torch.no_grad():
+        module.two.weight[:, [1, 7]] = 0
+        smaller = shrunk(module, group.edits([1, 7]))
+        assert smaller.get_submodule("one").weight.shape == (7, 6)
+        assert torch.allclose(smaller(x), module(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y.transpose(1, 2).mean(2).flatten(1),
+        lambda y: y.unflatten(2, (2, 2)).flatten(2).mean(1),
+        lambda y: torch.cat([y, y], 1).mean(1),
+        lambda y: y.mean(1),
+        lambda y: functional.avg_pool2d(y, 3, 1, 1).mean(1),
+        lambda y: y.relu().view(-1, 20)[:, :4],
+    ],
+)
+def test_features_along_the_last_dimension_that_move_are_kept(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    class Moved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.out = nn.Linear(6, 4), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.out(function(self.one(x)))
+            return result
+
+    found = dependencies(Moved(), np.zeros((1, 5, 6), np.float32))
+    assert found.groups == ()
+    assert "one" in found.left_alone

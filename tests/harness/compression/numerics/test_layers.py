@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,7 +37,7 @@ def test_traced_is_a_copy_in_eval_mode() -> None:
 
 
 def test_shapes_and_kinds_of_the_nodes() -> None:
-    graph = with_shapes(traced(network()), (1, 4, 4), batch=5)
+    graph = with_shapes(traced(network()), np.zeros((1, 1, 4, 4), np.float32), batch=5)
     found = {str(node.target): (kind(graph, node), shape_of(node)) for node in graph.graph.nodes if node.op == "call_module"}
     assert found["0.0"] == (nn.Conv2d, (5, 3, 2, 2))
     assert found["1"] == (nn.Flatten, (5, 12))

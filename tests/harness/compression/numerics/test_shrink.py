@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -86,6 +87,9 @@ def test_equal_norms_leave_from_the_lowest_index() -> None:
     assert smallest(torch.ones(6), 0.5, 1) == (0, 1, 2)
 
 
+EXAMPLE = np.zeros((1, 4), np.float32)
+
+
 class WrittenWidth(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -98,12 +102,12 @@ class WrittenWidth(nn.Module):
 
 def test_a_forward_that_relies_on_its_width_is_a_build_error() -> None:
     module = WrittenWidth()
-    check_runs(module, (4,), 2)
+    check_runs(module, module, EXAMPLE)
     smaller = shrunk(module, [Edit(Node("a", "out"), (0,)), Edit(Node("b", "in"), (0,))])
     with pytest.raises(BuildError, match="WrittenWidth cannot lose channels"):
-        check_runs(smaller, (4,), 2)
+        check_runs(smaller, module, EXAMPLE)
 
 
-def test_another_answer_than_one_logit_a_class_is_a_build_error() -> None:
-    with pytest.raises(BuildError, match=r"answers \[2, 2\] instead of \[2, 3\]"):
-        check_runs(WrittenWidth(), (4,), 3)
+def test_an_answer_of_another_shape_is_a_build_error() -> None:
+    with pytest.raises(BuildError, match=r"answers \[2, 2\] instead of \[2, 4\]"):
+        check_runs(WrittenWidth(), nn.Identity(), EXAMPLE)

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.document import MAX_BYTES, parse_document, read_document
-from harness.errors import UserError
+from targets.document import MAX_BYTES, parse_document, read_document
+from targets.errors import UserError
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from harness.errors import UserError
+from targets.errors import UserError, nearest
 
 Place = tuple[str | int, ...]
 """Where a value stands in the document: ('methods', 1, 'magnitude_prune', 'sparsity')."""
@@ -34,12 +37,40 @@ class Document:
         return str(self.path)
 
 
+class Reader:
+    """Reads typed values out of a document; every complaint carries the line."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def settings(self, place: Place, kind: type[Any], given: Any) -> Any:
+        """A settings dataclass from a mapping, strictly typed."""
+        from pydantic import TypeAdapter, ValidationError
+
+        self.keys(given, place, tuple(field.name for field in dataclasses.fields(kind)))
+        try:
+            return TypeAdapter(kind).validate_json(json.dumps(given), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise self.error((*place, *first["loc"]), f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def keys(self, given: Any, place: Place, known: Sequence[str]) -> None:
+        if not isinstance(given, dict):
+            raise self.error(place, f"expected a mapping with the keys {', '.join(known)}, not {given!r}")
+        for key in given:
+            if key not in known:
+                raise self.error((*place, key), f"unknown key `{key}`.{nearest(key, known)}")
+
+    def error(self, place: Place, message: str) -> UserError:
+        return UserError(f"{self.document.where(place)}: {message}")
+
+
 def read_document(path: Path) -> Document:
     """Parse one YAML file; UserError with file and line for everything that is not plain data."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise UserError(f"{path}: {size:,} bytes; a suite has at most {MAX_BYTES:,}")
+            raise UserError(f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are read")
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
@@ -63,7 +94,7 @@ def parse_document(text: str, path: Path) -> Document:
 
 
 def _refuse_indirection(text: str, path: Path) -> None:
-    """Anchors could unfold without end and tags could name objects: neither has a use in a suite."""
+    """Anchors could unfold without end and tags could name objects: neither has a use here."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         where = _where(path, event)

@@ -1,0 +1,1 @@
+"""Front ends: from recordings to the features that a network is given."""

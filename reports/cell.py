@@ -1,0 +1,217 @@
+"""The page of a cell: everything about one number, and how to get it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from reports.dots import is_thinned, sample_dots
+from reports.findings import Findings, Quantity, timed_values
+from reports.history_plot import plot_of_cell
+from reports.launches import launch_table
+from reports.layers import profiled
+from reports.matrix import AXES, place_of
+from reports.metrics import title_of
+from reports.page import MEANINGS, templates, traced
+from reports.rounding import alone, scale_for
+from reports.sentences import cell_sentence
+from reports.tree import json_tree, listed, section
+from results import stats
+from results.record import Measurement, Record
+
+PERCENTILES = (90, 99)
+MIN_DOTS = 8
+"""Fewer samples are listed, not drawn."""
+MAX_DOWNLOADS = 400
+"""A report of more cells has no file of raw samples beside each page: one is some 50 kB, and `assay show` prints it."""
+NOISE: Mapping[str, str] = {
+    stats.WIDE: "single samples scatter; the interval, which is over launches, holds all the same",
+    stats.FAR: "something interrupted the network now and then",
+    stats.OUTLIERS: "a few samples stand far from all others: another program, an interrupt",
+    stats.TAILS: "the samples do not gather around one value: the machine has more than one speed",
+    stats.SLOW_START: "the network was not yet at its pace when timing began; a longer `warmup_s` mends it",
+    stats.DISAGREE: "processes differ more than samples within one; more `launches` make the interval narrower",
+    stats.SHORT: "near the clock's own error; a larger `min_sample_s` repeats the network within a sample",
+    "warmup_capped": "warm-up ended by its time limit before the samples were steady",
+    "major_faults": "pages were read from disk while samples were taken; memory was short",
+    "throttled": "the device lowered its clock to cool down while samples were taken",
+}
+"""What each noise flag means, and what mends it."""
+PASSED_BY = ("rule", "passed", "reason")
+
+
+class Reading(NamedTuple):
+    """One measurement, as the page shows it."""
+
+    title: str
+    text: Markup | None
+    missing: str | None
+    facts: tuple[tuple[str, Any], ...]
+    remarks: tuple[str, ...] = ()
+    noise: tuple[tuple[str, str], ...] = ()
+    """Each flag with its meaning."""
+    plot: Markup | None = None
+    thinned: bool = False
+
+
+class Made(NamedTuple):
+    """A step that made the artifact."""
+
+    title: str
+    seconds: str
+    key: str
+
+
+def cell_page(findings: Findings, record: Record) -> str:
+    place, provenance = place_of(record.axes), record.provenance
+    identity = {
+        "record": record.id,
+        "run": record.run_id,
+        "cell key": record.cell_key,
+        "input hash": record.input_hash,
+        "machine key": record.machine_key or "none: it never reached a device",
+        "record sha256": findings.sha256[record.id],
+    }
+    return (
+        templates()
+        .get_template("cell.html.j2")
+        .render(
+            record=record,
+            suite=findings.run.suite,
+            place=place,
+            axes=[(axis, place.label(axis)) for axis in AXES],
+            sentence_parts=cell_sentence(findings, record),
+            meaning=MEANINGS[record.status],
+            logs=list(_logs(provenance)),
+            claims=list(_claims(findings, record)),
+            readings=[_reading(findings, record, measurement) for measurement in record.measurements],
+            history=plot_of_cell(findings, record),
+            operators=profiled(record),
+            launches=launch_table(record),
+            checked=list(_checked(record)),
+            made=list(_made(provenance)),
+            identity=identity,
+            provenance=[(name, json_tree(value)) for name, value in provenance.items()],
+            rerun=rerun(record),
+            edited=section(provenance, "who", "git").get("dirty") is True,
+            commit=section(provenance, "who", "git").get("commit"),
+            has_download=has_downloads(findings),
+        )
+    )
+
+
+def has_downloads(findings: Findings) -> bool:
+    """Whether each cell's page has its raw samples beside it."""
+    return len(findings.matrix.records) <= MAX_DOWNLOADS
+
+
+def rerun(record: Record) -> str | None:
+    """The command that measures this cell alone again: the one its run was started with, narrowed to it."""
+    words = iter([str(word) for word in listed(section(record.provenance, "who").get("command"))][1:])
+    kept = []
+    for word in words:
+        if word == "--only":
+            next(words, None)
+        elif word != "--fresh" and not word.startswith("--only="):
+            kept.append(word)
+    if kept[:1] != ["run"]:
+        return None
+    return shlex.join(["assay", *kept, "--only", record.cell_key[:12], "--fresh"])
+
+
+def _logs(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was printed by the step that failed, under its name."""
+    logs = section(provenance, "logs")
+    for name, text in logs.items():
+        if name != "step" and isinstance(text, str) and text:
+            yield str(logs.get("step", name)) if name == "tail" else str(name), text
+
+
+def _claims(findings: Findings, record: Record) -> Iterator[tuple[str, Any]]:
+    """Claims as the method states them, and their ratio to the baseline's where the cell is ok."""
+    for name, value in record.claims.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        yield title_of(name), traced(f"{value:,}", record.id, name, float(value)) if is_number else str(value)
+    for name in ("claimed_speedup", "claimed_size_ratio") if record.status == "ok" else ():
+        quantity = findings.quantity(record, name)
+        if quantity.value is not None:
+            yield title_of(name), traced(alone(name, quantity), record.id, name, quantity.value)
+
+
+def _checked(record: Record) -> Iterator[tuple[str, str]]:
+    """How the device's answers compare with the compressed network's own, and by which rule they are right."""
+    check = section(record.provenance, "check")
+    if not check:
+        return
+    names = {"max_abs_error": "largest error", "relative_error": "over the largest magnitude", "sqnr_db": "signal to noise, dB"}
+    yield "rule", str(check.get("rule"))
+    yield "passed", "yes" if check.get("passed") is True else f"no: {check.get('reason')}"
+    for name, value in check.items():
+        if name not in PASSED_BY and value is not None:
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            yield names.get(name, name.replace("_", " ")), text
+
+
+def _made(provenance: Mapping[str, Any]) -> Iterator[Made]:
+    for step in listed(section(provenance, "model").get("steps")):
+        facts = section(step)
+        seconds = facts.get("duration_s")
+        text = alone("duration", Quantity("s", seconds)) if isinstance(seconds, (int, float)) else "–"
+        yield Made(str(facts.get("title", facts.get("kind"))), text, str(facts.get("key", ""))[:12])
+
+
+def _reading(findings: Findings, record: Record, measurement: Measurement) -> Reading:
+    samples, metric = measurement.samples, measurement.metric
+    title = title_of(metric)
+    if record.status != "ok":
+        return Reading(title, None, f"not shown: the cell is {record.status}", tuple(_facts(record, measurement, None)))
+    quantity = findings.quantity(record, metric)
+    if samples is None or quantity.value is None:
+        return Reading(title, None, quantity.missing, tuple(_facts(record, measurement, None)))
+    plot = None
+    if len(timed_values(samples)) >= MIN_DOTS and measurement.unit != "1":
+        scale = scale_for(measurement.unit, metric, [quantity.value])
+        plot = sample_dots(samples, scale, quantity.value, f"{title} in {scale.unit}, every sample in the order taken")
+    flags = dict.fromkeys((*measurement.flags, *(stats.unstable(samples) if measurement.unit == "s" else ())))
+    return Reading(
+        title,
+        traced(alone(metric, quantity), record.id, metric, quantity.value, quantity.low, quantity.high),
+        None,
+        tuple(_facts(record, measurement, quantity)),
+        tuple(remark for remark in quantity.remarks if not remark.startswith("unstable: ")),
+        tuple((flag, NOISE.get(flag, "a flag that this Assay does not know")) for flag in flags),
+        plot,
+        plot is not None and is_thinned(samples),
+    )
+
+
+def _facts(record: Record, measurement: Measurement, quantity: Quantity | None) -> Iterator[tuple[str, Any]]:
+    yield "how", measurement.method
+    yield "origin", measurement.origin
+    if measurement.clock:
+        yield "clock", measurement.clock
+    if measurement.derived_from:
+        yield "derived from", ", ".join(map(title_of, measurement.derived_from))
+    samples, metric, unit = measurement.samples, measurement.metric, measurement.unit
+    if quantity is None or samples is None:
+        return
+    timed = int(samples.timed.sum())
+    launches = len(np.unique(samples.launch))
+    if unit == "1":
+        yield "examples", f"{timed:,}"
+    elif timed > 1:
+        warm = len(samples) - timed
+        yield "samples", f"{timed:,} in {launches} {'launch' if launches == 1 else 'launches'}, {warm:,} for warm-up"
+        if timed < MIN_DOTS:
+            values: Sequence[float] = timed_values(samples).tolist()
+            yield "each", ", ".join(alone(metric, Quantity(unit, value)) for value in values)
+    if quantity.interval_method:
+        yield "interval", quantity.interval_method
+    for share in PERCENTILES if unit == "s" else ():
+        value = stats.percentile(samples, share)
+        if value is not None:
+            yield f"p{share:g}", traced(alone(metric, Quantity(unit, value)), record.id, metric, value, statistic=f"p{share:g}")

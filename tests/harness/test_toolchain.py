@@ -1,0 +1,45 @@
+"""Programs are built once for each device, run there, and say what is wrong when they cannot be built."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BuildError, Unsupported
+from harness.toolchain import TRIPLES, compiled
+from targets.target import Target
+
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("compiler_cache")]
+
+SOURCE = '#include <stdio.h>\nint main(void) { printf("%zu\\n", sizeof(void *)); return 0; }\n'
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "size.c"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.mark.skipif(platform.machine() not in TRIPLES, reason="this machine's instruction set is none that is built for")
+def test_a_program_is_built_once_and_runs(source: Path) -> None:
+    program = compiled([source], Target("local"))
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"8\n"
+    before = program.stat().st_mtime_ns
+    assert compiled([source], Target("local")) == program and program.stat().st_mtime_ns == before
+    source.write_text(SOURCE.replace("sizeof(void *)", "sizeof(char)"))
+    assert compiled([source], Target("local")) != program
+
+
+def test_what_does_not_compile_quotes_the_compiler(source: Path) -> None:
+    source.write_text("int main(void) { return missing; }\n")
+    with pytest.raises(BuildError, match="missing"):
+        compiled([source], Target("local"))
+
+
+def test_a_device_that_nothing_is_built_for_is_unsupported(source: Path) -> None:
+    with pytest.raises(Unsupported, match="no compiler here builds for `vax`"):
+        compiled([source], Target("old", isa="vax"))
