@@ -61,7 +61,7 @@ def _running() -> Iterator[tuple[int, str]]:
 def _namespace() -> int:
     """`pid:[4026531836]`; 0 where the kernel has none."""
     link = Path("/proc/self/ns/pid")
-    return int(os.readlink(link).strip("pid:[]")) if link.is_symlink() else 0
+    return int(str(link.readlink()).strip("pid:[]")) if link.is_symlink() else 0
 
 
 def _started(pid: int) -> int:

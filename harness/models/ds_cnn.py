@@ -40,7 +40,7 @@ class DsCnn:
         return ds_cnn(channels, height, width, spec.classes, self.filters)
 
     def recipe(self) -> Recipe:
-        return Recipe(self.epochs, batch_size=100, learning_rate=5e-4, weight_decay=1e-4)
+        return Recipe(self.epochs, learning_rate=4e-3, weight_decay=1e-2, warmup_epochs=1.0)
 
 
 MODEL = DsCnn
