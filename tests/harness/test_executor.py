@@ -22,6 +22,7 @@ MODEL = """
 from __future__ import annotations
 import os, sys
 from dataclasses import dataclass
+from harness.criterion import CLASSIFICATION
 from harness.train import Recipe
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Model:
     data: str = "digits"
     weights: str = ""
     size: int = 4
+    criterion = CLASSIFICATION
 
     def accepts(self, spec): return None
     def recipe(self): return Recipe(epochs=1)

@@ -18,7 +18,8 @@ def test_every_plugin_is_a_documented_frozen_dataclass_with_defaults(family: str
     plugin = plugins.load(family, name)
     assert plugins.summary(family, name)
     assert dataclasses.fields(plugin) is not None and plugin.__dataclass_params__.frozen
-    required = {f.name: 0.5 for f in dataclasses.fields(plugin) if f.default is f.default_factory is dataclasses.MISSING}
+    fields = [f for f in dataclasses.fields(plugin) if f.default is f.default_factory is dataclasses.MISSING]
+    required = {f.name: "x" if f.type == "str" else 0.5 for f in fields}
     assert plugins.resolve(family, name, required) == Choice(name, tuple(required.items()))
     if required:
         with pytest.raises(UserError, match="is required"):
