@@ -17,7 +17,7 @@ ENVIRONMENT = Path(".nox/assay")
 """One virtual environment for every session: it holds PyTorch and two converters, gigabytes that nobody wants twice."""
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
-"""Every runtime that can share the environment is in it, so that its tests are not skipped."""
+"""Every runtime that can share the environment: in it where tests are run, so that none of theirs is skipped."""
 SYSTEM_PACKAGES = {
     "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
@@ -97,7 +97,8 @@ def install(session: nox.Session, *groups: str) -> Path:
     (torch,) = [d for d in PROJECT["project"]["dependencies"] if d.startswith("torch==")]
     pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     session.run(*pip, torch)
-    session.run(*pip, "--editable", f".[{EXTRAS}]", *nox.project.dependency_groups(PROJECT, *groups))
+    project = f".[{EXTRAS}]" if groups else "."
+    session.run(*pip, "--editable", project, *nox.project.dependency_groups(PROJECT, *groups))
     session.env["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     return python.parent
 

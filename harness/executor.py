@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from harness.cache import cache_root
@@ -114,6 +115,7 @@ class Executor:
 
     def _submit(self, step: Step) -> Future[Failure | None]:
         if self._pool is None:
+            _track_quietly()
             context = multiprocessing.get_context("spawn")  # torch and BLAS threads do not survive a fork
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),))
         self._on_step(step, "started")
@@ -131,17 +133,33 @@ class Executor:
         self._pool = None
 
 
+def _track_quietly() -> None:
+    """Start the process that clears away semaphores of killed workers (tqdm makes some) so that it does not warn the user of each."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker")))
+    resource_tracker.ensure_running()
+    if before is None:
+        del os.environ["PYTHONWARNINGS"]
+    else:
+        os.environ["PYTHONWARNINGS"] = before
+
+
 @contextlib.contextmanager
 def _interrupt_afterwards() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends: a worker whose start is cut off half-way is killed by nobody and dies with a traceback."""
+    """Hold Ctrl-C back until the block ends: a worker whose start is cut off half-way is killed by nobody and dies with a traceback.
+
+    A process that the block starts has it blocked from its first moment on, for a terminal sends it to the whole group.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # one that came meanwhile is held by the handler above
         signal.signal(signal.SIGINT, before)
     if held:
         raise KeyboardInterrupt

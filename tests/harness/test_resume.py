@@ -33,6 +33,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
+            start_new_session=True,
         )
 
 
@@ -102,8 +103,9 @@ def test_an_interrupted_run_ends_soon_and_says_how_to_go_on(tmp_path: Path, own_
         time.sleep(0.1)
         if (own_cache / "steps" / "compress").exists():
             break
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
     assert process.wait(timeout=60) == 130
     said = (tmp_path / "stderr.txt").read_text()
-    assert "interrupted" in said and "Go on with: assay run suite.yaml" in said and "Traceback" not in said
+    assert "interrupted" in said and "Go on with: assay run suite.yaml" in said
+    assert "Traceback" not in said and "resource_tracker" not in said
     assert not left_running(own_cache)
