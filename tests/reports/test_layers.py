@@ -39,7 +39,7 @@ def test_operators_stand_against_the_floor(make_record: MakeRecord) -> None:
     assert isinstance(layers, Layers)
     conv, fc, reshape = layers.rows
     assert (conv.name, conv.op, conv.time, conv.share, conv.format, conv.sparsity) == (
-        "conv1",
+        "stem",
         "Conv",
         "3 ms",
         "75.0 %",
