@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from harness.errors import UserError, nearest
 
@@ -193,9 +193,13 @@ def takes_list(family: str, name: str, parameter: str) -> bool:
 
 
 def parameters(family: str, name: str) -> tuple[str, ...]:
-    """`name: type = default` of each parameter, for `assay ls`."""
+    """`name = default (type)` of each parameter, for `assay ls`."""
     plugin = load(family, name)
-    return tuple(_parameter_text(field) for field in dataclasses.fields(plugin))
+    fields = dataclasses.fields(plugin)
+    # Of the fields alone: other annotations may name what is imported for the type checker only.
+    alone = type(plugin.__name__, (), {"__annotations__": {f.name: f.type for f in fields}, "__module__": plugin.__module__})
+    kinds = typing.get_type_hints(alone, include_extras=True)
+    return tuple(_parameter_text(field, kinds[field.name]) for field in fields)
 
 
 def defaults(family: str, name: str) -> dict[str, int | float]:
@@ -222,9 +226,25 @@ def _validated(family: str, name: str, plugin: Any, params: dict[str, Any]) -> A
         raise UserError(f"{FAMILIES[family].noun} `{name}`: {error}") from error
 
 
-def _parameter_text(field: dataclasses.Field[Any]) -> str:
+def _parameter_text(field: dataclasses.Field[Any], kind: Any) -> str:
     default = _default(field)
-    return f"{field.name}: {field.type}" + ("" if default is dataclasses.MISSING else f" = {default!r}")
+    if default is dataclasses.MISSING:
+        return f"{field.name} ({_kind_text(kind)}, required)"
+    return f"{field.name} = {default!r} ({_kind_text(kind)})"
+
+
+def _kind_text(kind: Any) -> str:
+    """A type as the writer of a suite wants it: `int ≥ 1`, `'none' | 'shift'`."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is Annotated:
+        limits = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+        signs = [f"{sign} {getattr(limit, name)}" for limit in inner[1:] for name, sign in limits.items() if hasattr(limit, name)]
+        return f"{_kind_text(inner[0])} {', '.join(signs)}".rstrip()
+    if typing.get_origin(kind) is tuple:
+        return f"list of {_kind_text(inner[0])}"
+    if typing.get_origin(kind) is Literal:
+        return " | ".join(map(repr, inner))
+    return " | ".join(map(_kind_text, inner)) if inner else str(getattr(kind, "__name__", kind)).replace("NoneType", "None")
 
 
 @functools.cache

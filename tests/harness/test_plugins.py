@@ -82,3 +82,9 @@ def test_labels_can_be_read_back() -> None:
     for text in ("", "a b", "x:y", "magnitude_prune:sparsity", "magnitude_prune:=1", "magnitude_prune:sparsity=[1"):
         with pytest.raises(UserError):
             plugins.parse_choice("methods", text)
+
+
+def test_parameters_are_told_as_a_suite_writes_them() -> None:
+    sparsity, scope, *_ = plugins.parameters("methods", "magnitude_prune")
+    assert (sparsity, scope) == ("sparsity (float > 0, < 1, required)", "scope = 'global' ('global' | 'local')")
+    assert "hidden = (128, 64) (list of int ≥ 1)" in plugins.parameters("models", "mlp")
