@@ -91,7 +91,8 @@ def profiled(record: Record) -> Layers | str | None:
     except ValueError as error:
         return f"The profile that was kept cannot be read: {error}."
     parts = [
-        _Part(o.layer or o.name, Quantity("s", o.time_s), o.macs, o.bytes, o.op or "", o.format or "", o.sparsity) for o in profile.operators
+        _Part(o.layer or o.name, Quantity("s", o.time_s), o.macs, o.bytes, o.op or "", o.format or "", o.sparsity)
+        for o in profile.operators
     ]
     if not parts:
         return "The profile that was kept lists no operator."
