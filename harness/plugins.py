@@ -187,7 +187,7 @@ def matches(pattern: str, label: str) -> bool:
 
 def takes_list(family: str, name: str, parameter: str) -> bool:
     """Whether a parameter is itself a sequence, so that a YAML list is one value of it and not several values to expand."""
-    hint = typing.get_type_hints(load(family, name)).get(parameter)
+    hint = _kinds(load(family, name), include_extras=False).get(parameter)
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return any(typing.get_origin(kind) in (tuple, list, frozenset) for kind in kinds)
 
@@ -195,11 +195,15 @@ def takes_list(family: str, name: str, parameter: str) -> bool:
 def parameters(family: str, name: str) -> tuple[str, ...]:
     """`name = default (type)` of each parameter, for `assay ls`."""
     plugin = load(family, name)
-    fields = dataclasses.fields(plugin)
-    # Of the fields alone: other annotations may name what is imported for the type checker only.
-    alone = type(plugin.__name__, (), {"__annotations__": {f.name: f.type for f in fields}, "__module__": plugin.__module__})
-    kinds = typing.get_type_hints(alone, include_extras=True)
-    return tuple(_parameter_text(field, kinds[field.name]) for field in fields)
+    kinds = _kinds(plugin, include_extras=True)
+    return tuple(_parameter_text(field, kinds[field.name]) for field in dataclasses.fields(plugin))
+
+
+def _kinds(plugin: Any, *, include_extras: bool) -> dict[str, Any]:
+    """The type of each parameter. Of the fields alone: other annotations may name what is imported for the type checker only."""
+    annotations = {field.name: field.type for field in dataclasses.fields(plugin)}
+    alone = type(plugin.__name__, (), {"__annotations__": annotations, "__module__": plugin.__module__})
+    return typing.get_type_hints(alone, include_extras=include_extras)
 
 
 def defaults(family: str, name: str) -> dict[str, int | float]:
