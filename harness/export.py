@@ -106,6 +106,8 @@ class Examples(NamedTuple):
     """[k, *input_shape], channels first."""
     outputs: Floats
     """[k, ...]."""
+    unrounded: Floats | None = None
+    """The same without the rounding of activations, for an integer network."""
 
 
 class TensorSpec(NamedTuple):
@@ -152,15 +154,15 @@ def export(
     outputs = [
         exported.as_stored(chosen.answer(written.path, exported.lay_out(chunk))) for chunk in batches(examples.inputs, batch)
     ]
-    figures = check(form, numeric, np.concatenate(outputs)[: len(examples.inputs)], examples.outputs)
+    figures = check(form, numeric, np.concatenate(outputs)[: len(examples.inputs)], examples)
     exported = dataclasses.replace(exported, facts={**written.facts, **figures, "isa": isa, "sha256": file_sha256(written.path)})
     exported.save()
     return exported
 
 
-def check(form: str, numeric: Numeric, outputs: Floats, reference: Floats) -> dict[str, float | None]:
+def check(form: str, numeric: Numeric, outputs: Floats, examples: Examples) -> dict[str, float | None]:
     """The errors of a form's answers; BuildError, with the figures, if they are beyond what its arithmetic explains."""
-    found = compare([outputs], [reference], numeric)
+    found = compare([outputs], [examples.outputs], numeric, None if examples.unrounded is None else [examples.unrounded])
     if not found.passed:
         raise BuildError(
             f"form `{form}` does not answer as the compressed network does: {described(found)}. "

@@ -144,8 +144,10 @@ def _save_network(folder: Path, module: Any, reference: Any, examples: Any, cali
 
     save_program(module, examples[:1], folder / "module.pt2")
     with torch.inference_mode():
-        outputs = reference(torch.from_numpy(examples)).numpy()
-    np.savez(folder / "examples.npz", inputs=examples, outputs=outputs)
+        answers = {"outputs": reference(torch.from_numpy(examples)).numpy()}
+        if reference is not module:
+            answers["unrounded"] = module(torch.from_numpy(examples)).numpy()
+    np.savez(folder / "examples.npz", inputs=examples, **answers)
     if calibration is not None:
         np.save(folder / "calibration.npy", calibration)
 
@@ -162,7 +164,7 @@ def _export(task: Task) -> None:
         return
     facts = json.loads((network / "compressed.json").read_text())
     with np.load(network / "examples.npz") as stored:
-        examples = Examples(stored["inputs"], stored["outputs"])
+        examples = Examples(**stored)
     calibration = network / "calibration.npy"
     export(
         network / "module.pt2",

@@ -137,3 +137,38 @@ def test_scaling_both_changes_no_verdict(values: list[int], scale: float) -> Non
     one, other = check([output], [reference], "int8"), check([scale * output], [scale * reference], "int8")
     if one.sqnr_db is not None and abs(one.sqnr_db - 20) > 1e-6:
         assert one.passed == other.passed and other.sqnr_db == pytest.approx(one.sqnr_db)
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 6.0])
+def test_probabilities_are_right_where_their_logits_are_and_wrong_where_those_are_of_another_example(spread: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, spread, (64, 10))
+    steps = np.round(256 * softmax(logits + rng.normal(0, 0.07 * spread, logits.shape))) / 256
+    right, wrong = (
+        check([steps.astype(np.float32)], [softmax(logits)], "int8"),
+        check([softmax(logits[::-1])], [softmax(logits)], "int8"),
+    )
+    assert right.passed, right
+    assert not wrong.passed
+    assert wrong.sqnr_db is not None and wrong.sqnr_db < 3
+
+
+@pytest.mark.parametrize(("own_db", "least_db"), [(40.0, 20.0), (24.0, 18.0), (17.0, 11.0), (3.0, 10.0)])
+def test_a_network_that_its_own_rounding_harms_may_be_harmed_twice_as_much_by_another_but_never_beyond_the_floor(
+    own_db: float, least_db: float
+) -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(4, 10)).astype(np.float32)
+
+    def off_by(db: float) -> npt.NDArray[np.float32]:
+        noise = rng.normal(size=reference.shape)
+        return np.asarray(reference + noise * np.linalg.norm(reference) / np.linalg.norm(noise) * 10 ** (-db / 20), np.float32)
+
+    unrounded = off_by(own_db)  # the signal is its own, whose norm is nearly the reference's
+    assert check([off_by(least_db + 1)], [reference], "int8", [unrounded]).passed
+    assert not check([off_by(least_db - 1)], [reference], "int8", [unrounded]).passed

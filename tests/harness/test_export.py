@@ -313,13 +313,19 @@ def test_exported_survives_its_own_file(tmp_path: Path, layout: str) -> None:
     assert exported.as_stored(array).shape == (2, 5, 3, 4)
 
 
+ONES = np.ones((1, 2), np.float32)
+
+
 def test_check_measures_the_errors() -> None:
     reference = np.array([[3.0, -4.0]], np.float32)
-    figures = check("onnx", "float32", reference + np.array([[0, 1e-4]], np.float32), reference)
+    figures = check("onnx", "float32", reference + np.array([[0, 1e-4]], np.float32), Examples(reference, reference))
     assert figures["max_abs_error"] == pytest.approx(1e-4, rel=1e-2)
     assert figures["relative_error"] == pytest.approx(2.5e-5, rel=1e-2)
     assert figures["sqnr_db"] == pytest.approx(10 * np.log10(25 / 1e-8), abs=0.1)
-    assert json.loads(json.dumps(check("onnx", "float32", reference, reference), allow_nan=False))["sqnr_db"] is None
+    assert (
+        json.loads(json.dumps(check("onnx", "float32", reference, Examples(reference, reference)), allow_nan=False))["sqnr_db"]
+        is None
+    )
 
 
 @pytest.mark.parametrize(("numeric", "error", "passes"), [
@@ -330,26 +336,26 @@ def test_check_stops_at_the_documented_bounds(numeric: str, error: float, *, pas
     reference = np.array([[3.0, -4.0]], np.float32)
     outputs = reference + np.array([[0, error]], np.float32)
     if passes:
-        check("f", numeric, outputs, reference)  # type: ignore[arg-type]
+        check("f", numeric, outputs, Examples(reference, reference))  # type: ignore[arg-type]
     else:
         with pytest.raises(BuildError, match="does not answer as the compressed network does"):
-            check("f", numeric, outputs, reference)  # type: ignore[arg-type]
+            check("f", numeric, outputs, Examples(reference, reference))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_check_refuses_answers_that_are_not_finite(bad: float) -> None:
     with pytest.raises(BuildError, match="not finite"):
-        check("onnx", "float32", np.array([[1.0, bad]], np.float32), np.ones((1, 2), np.float32))
+        check("onnx", "float32", np.array([[1.0, bad]], np.float32), Examples(ONES, ONES))
 
 
 def test_check_refuses_another_shape() -> None:
     with pytest.raises(BuildError, match=r"shape \[1, 3\] instead of \[1, 2\]"):
-        check("onnx", "float32", np.ones((1, 3), np.float32), np.ones((1, 2), np.float32))
+        check("onnx", "float32", np.ones((1, 3), np.float32), Examples(ONES, ONES))
 
 
 @pytest.mark.parametrize("numeric", ["float32", "int8"])
 def test_check_of_a_reference_of_zeros_is_absolute(numeric: str) -> None:
     zeros = np.zeros((1, 2), np.float32)
-    assert check("f", numeric, zeros, zeros)["relative_error"] is None  # type: ignore[arg-type]
+    assert check("f", numeric, zeros, Examples(zeros, zeros))["relative_error"] is None  # type: ignore[arg-type]
     with pytest.raises(BuildError, match="largest error 1; required"):
-        check("f", numeric, zeros + 1, zeros)  # type: ignore[arg-type]
+        check("f", numeric, zeros + 1, Examples(zeros, zeros))  # type: ignore[arg-type]

@@ -53,6 +53,15 @@ def test_reference_answers_are_the_compressed_network_s_own(own_cache: Path) -> 
         np.testing.assert_allclose(answers, stored["outputs"], rtol=1e-5, atol=1e-5)
 
 
+def test_an_integer_network_keeps_its_answers_without_rounding_too(own_cache: Path) -> None:
+    folder = do(compress_step(MLP, "digits", Choice("int8_ptq"), 0))
+    with np.load(folder / "examples.npz") as stored:
+        off = np.abs(stored["outputs"] - stored["unrounded"]).max() / np.abs(stored["unrounded"]).max()
+    assert 0 < off < 0.1
+    with np.load(do(compress_step(MLP, "digits", Choice("float32"), 0)) / "examples.npz") as stored:
+        assert "unrounded" not in stored
+
+
 def test_one_layer_is_cut_with_its_own_claims_and_inputs(own_cache: Path) -> None:
     whole = do(compress_step(MLP, "digits", Choice("float32"), 0))
     folder = do(network_step(Workload(MLP, "digits", "linear2"), Choice("float32"), 0))
