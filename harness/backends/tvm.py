@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +29,7 @@ class Tvm:
     # It wants a newer typing_extensions than LiteRT's converter bears.
     environment: ClassVar[tuple[str, ...]] = ("apache-tvm>=0.27,<0.28", "numpy>=2.4,<3", "onnx>=1.23,<2")
     reads: ClassVar[tuple[str, ...]] = (".onnx",)
+    profiles: ClassVar[bool] = True
 
     def supports(self, workload: Workload, numeric: Numeric, target: Target) -> str | None:  # noqa: ARG002 - any network will do
         if target.kind != "cpu":
@@ -97,8 +100,8 @@ class Network:
 
         self._tvm = tvm
         self._threads = options["threads"]
-        machine = relax.VirtualMachine(tvm.runtime.load_module(path), tvm.cpu())
-        self._function = machine["main"]
+        self.machine = relax.VirtualMachine(tvm.runtime.load_module(path), tvm.cpu())
+        self._function = self.machine["main"]
         self._inputs: list[Any] = []
         self._outputs: Any = ()
 
@@ -125,5 +128,40 @@ class Network:
         }
 
 
+class Watched(Network):
+    """The same, with every call of the virtual machine timed."""
+
+    def __init__(self, path: str, options: Mapping[str, Any]) -> None:
+        super().__init__(path, options)
+        self._inferences: list[list[tuple[str, int]]] = []
+        """Kernels and their nanoseconds, in the order they run."""
+        self._begun = 0
+        self.machine.set_instrument(self._watch)
+
+    def invoke(self) -> None:
+        self._inferences.append([])
+        super().invoke()
+
+    def _watch(self, function: Any, name: str, before: bool, returned: Any, *arguments: Any) -> int:  # noqa: ARG002 - TVM's signature
+        """Called around each call, kernels and the machine's own housekeeping; 0 tells it to go on."""
+        now = time.perf_counter_ns()
+        if before:
+            self._begun = now
+        elif not name.startswith("vm.builtin."):
+            self._inferences[-1].append((name, now - self._begun))
+        return 0
+
+    def operators(self, runs: int) -> list[dict[str, Any]]:
+        """Medians; the name's number is the kernel's place, for one kernel may serve several layers."""
+        return [
+            {
+                "name": f"{index}.{calls[0][0]}",
+                "op": calls[0][0].rstrip("0123456789"),
+                "time_s": statistics.median(ns for _, ns in calls) / 1e9,
+            }
+            for index, calls in enumerate(zip(*self._inferences[-runs:], strict=True))
+        ]
+
+
 def load(folder: str, file: str, options: Mapping[str, Any]) -> Network:
-    return Network(os.path.join(folder, file), options)  # noqa: PTH118 - the runner hands strings
+    return (Watched if options.get("profile") else Network)(os.path.join(folder, file), options)  # noqa: PTH118 - the runner hands strings

@@ -26,6 +26,9 @@ def test_it_answers_as_the_network_does(answered: Callable[..., Any], batch: int
     given = answered("tvm", batch=batch, threads=threads)
     assert np.abs(given.answer.outputs[0] - given.reference).max() <= 1e-5 * np.abs(given.reference).max()
     assert (given.facts["tuned"], given.facts["threads"]) == (False, threads)
+    assert len({operator.name for operator in given.operators}) == len(given.operators) >= 5
+    assert {"conv2d", "matmul"} <= {operator.op for operator in given.operators}
+    assert all(operator.time_s > 0 for operator in given.operators)
 
 
 def test_int8_is_unsupported_since_it_would_be_computed_in_float32() -> None:
