@@ -33,10 +33,24 @@ KEY_FIELDS = (
     "os",
 )
 """The facts that make the machine key: hardware, kernel and system, nothing that a reboot or a busy hour changes."""
+ITSELF = "assay-machine"
+"""A program that an emulated device alone has: it tells `isa`, `cpu` and `emulator`, where /proc and /sys tell of the machine that emulates it."""
 
-_CPU = "sys/devices/system/cpu/"
+_CPU = "/devices/system/cpu/"
 _POLICY = re.compile(r"policy\d+")
 _CORE = re.compile(r"cpu\d+")
+_ANDROID = {
+    "manufacturer": "ro.product.manufacturer",
+    "model": "ro.product.model",
+    "platform": "ro.board.platform",
+    "abi": "ro.product.cpu.abi",
+    "release": "ro.build.version.release",
+    "build": "ro.build.version.incremental",
+}
+"""Our name -> Android's property."""
+_THROTTLE_COUNTS = ("core_throttle_count", "package_throttle_count")
+_SUPPLY = ("type", "online", "present", "status", "capacity", "temp", "current_now", "voltage_now")
+_EMULATED = {"value": None, "reason": "emulated"}
 _HYPERVISORS = (
     "kvm",
     "qemu",
@@ -53,9 +67,9 @@ _HYPERVISORS = (
 
 def machine_facts(session: Session, root: str = "/") -> Facts:
     """CPU, cores, ISA, memory, kernel, system, boot id, virtualization, board. Sizes in bytes (`ram_mib`: to the nearest 256), frequencies in Hz."""
-    cpus = [path for path in _children(session, root + _CPU) if _CORE.fullmatch(_base(path))]
-    policies = _policies(session, root)
-    lines = _read(
+    cpus = [path for path in _children(session, root + "sys" + _CPU) if _CORE.fullmatch(_base(path))]
+    policies = policy_folders(session, root + "sys")
+    lines = lines_of(
         session,
         [
             *(root + name for name in ("proc/cpuinfo", "proc/meminfo", "etc/os-release", "proc/sys/kernel/osrelease")),
@@ -69,9 +83,12 @@ def machine_facts(session: Session, root: str = "/") -> Facts:
     places = [(_first(lines, f"{cpu}/topology/physical_package_id"), _first(lines, f"{cpu}/topology/core_id")) for cpu in cpus]
     flags = (info.get("flags") or info.get("Features") or [""])[0].split()
     memory = _kib(lines.get(root + "proc/meminfo", []), "MemTotal")
-    return {
+    android = _android(session)
+    board = _board(session, root) or " ".join(android[name] for name in ("manufacturer", "model") if name in android) or None
+    facts = {
         "cpu_model": _or_reason(
-            (info.get("model name") or info.get("Model") or info.get("Hardware") or [""])[0], "not in /proc/cpuinfo"
+            (info.get("model name") or info.get("Model") or info.get("Hardware") or [android.get("platform", "")])[0],
+            "not in /proc/cpuinfo",
         ),
         "cpu_parts": _arm_parts(info),
         "isa": _or_reason(_command(session, ["uname", "-m"]), "uname -m says nothing"),
@@ -84,12 +101,16 @@ def machine_facts(session: Session, root: str = "/") -> Facts:
         ),
         "ram_bytes": _or_reason(memory, "not in /proc/meminfo"),
         "ram_mib": _or_reason(None if memory is None else 256 * max(1, round(memory / 2**28)), "not in /proc/meminfo"),
-        "board": _or_reason(_board(session, root), "no device tree"),
-        "virtualization": _virtualization(flags, lines, root),
+        "board": _or_reason(board, "no device tree"),
+        "virtualization": _virtualization(flags, lines, root, board),
         "kernel": _or_reason(_first(lines, root + "proc/sys/kernel/osrelease"), "no /proc/sys/kernel/osrelease"),
-        "os": _or_reason((release.get("PRETTY_NAME") or [""])[0].strip('"'), "no /etc/os-release"),
+        "os": _or_reason(_system(release, android), "no /etc/os-release"),
         "boot_id": _or_reason(_first(lines, root + "proc/sys/kernel/random/boot_id"), "no /proc/sys/kernel/random/boot_id"),
     }
+    if android:
+        facts["android"] = android
+    told = _told_itself(session)
+    return {**facts, **_emulated(told, facts)} if told else facts
 
 
 def machine_key(facts: Facts) -> str:
@@ -98,16 +119,17 @@ def machine_key(facts: Facts) -> str:
     return hashlib.sha256(json.dumps(listed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def state(session: Session, root: str = "/") -> Facts:
-    """Load, uptime, free memory, frequencies and temperatures of this moment.
+def state(session: Session, root: str = "/", sysfs: str | None = None) -> Facts:
+    """Boot, load, uptime, free memory, frequencies, temperatures, throttling and power supplies of this moment.
 
     `uptime_s` is the device's own clock (CLOCK_BOOTTIME, steps of 10 ms): monotonic, so two states of one boot can be set apart by it.
+    `sysfs`: where /sys is, if not below `root`.
     """
-    policies = _policies(session, root)
-    zones = [p for p in _children(session, root + "sys/class/thermal/") if _base(p).startswith("thermal_zone")]
-    monitors = list(_children(session, root + "sys/class/hwmon/"))
-    sensors = [p for monitor in monitors for p in _children(session, monitor + "/") if re.fullmatch(r"temp\d+_input", _base(p))]
-    proc = {name: root + "proc/" + name for name in ("loadavg", "uptime", "meminfo")}
+    sysfs = root + "sys" if sysfs is None else sysfs
+    policies = policy_folders(session, sysfs)
+    cores = [p for p in _children(session, sysfs + _CPU) if _CORE.fullmatch(_base(p))]
+    supplies = list(_children(session, sysfs + "/class/power_supply/"))
+    proc = {name: root + "proc/" + name for name in ("loadavg", "uptime", "meminfo", "sys/kernel/random/boot_id")}
     names = (
         "scaling_driver",
         "scaling_governor",
@@ -116,26 +138,87 @@ def state(session: Session, root: str = "/") -> Facts:
         "scaling_max_freq",
         "stats/time_in_state",
     )
-    lines = _read(
+    lines = lines_of(
         session,
         [
             *proc.values(),
             *(f"{policy}/{name}" for policy in policies for name in names),
-            *(f"{zone}/{name}" for zone in zones for name in ("type", "temp")),
-            *(f"{monitor}/name" for monitor in monitors),
-            *sensors,
+            *(f"{core}/thermal_throttle/{name}" for core in cores for name in _THROTTLE_COUNTS),
+            *(f"{supply}/{name}" for supply in supplies for name in _SUPPLY),
         ],
     )
     load = (_first(lines, proc["loadavg"]) or "").split()[:3]
     uptime = (_first(lines, proc["uptime"]) or "").split()[:1]
-    temperatures = [*_zone_temperatures(lines, zones), *_sensor_temperatures(lines, sensors)]
-    return {
-        "load_average": _or_reason([float(value) for value in load], "no /proc/loadavg"),
-        "uptime_s": _or_reason(float(uptime[0]) if uptime else None, "no /proc/uptime"),
+    now = {
+        "load_average": _or_reason([real for value in load if (real := _real(value)) is not None], "no /proc/loadavg"),
+        "uptime_s": _or_reason(_real(uptime[0]) if uptime else None, "no /proc/uptime"),
         "memory_available_bytes": _or_reason(_kib(lines.get(proc["meminfo"], []), "MemAvailable"), "not in /proc/meminfo"),
         "cpufreq": _or_reason([_policy(lines, policy) for policy in policies], "no cpufreq: the kernel does not show the clock"),
-        "temperatures": _or_reason(temperatures, "no readable temperature in /sys/class/thermal or /sys/class/hwmon"),
+        "temperatures": _or_reason(
+            temperatures(session, sysfs), "no readable temperature in /sys/class/thermal or /sys/class/hwmon"
+        ),
+        "boot_id": _or_reason(_first(lines, proc["sys/kernel/random/boot_id"]), "no /proc/sys/kernel/random/boot_id"),
+        "throttling": _or_reason(
+            _throttling(session, lines, cores),
+            "no vcgencmd, no Android, no counters in /sys/devices/system/cpu/cpu*/thermal_throttle",
+        ),
+        "power_supplies": _or_reason([_supply(lines, supply) for supply in supplies], "nothing in /sys/class/power_supply"),
     }
+    hidden = dict.fromkeys(("cpufreq", "temperatures", "power_supplies", "throttling"), _EMULATED)
+    return {**now, **hidden} if _told_itself(session) else now
+
+
+def _told_itself(session: Session) -> dict[str, str]:
+    """What an emulated device says of itself; empty for a real one."""
+    return {name: values[0] for name, values in _fields((_command(session, [ITSELF]) or "").splitlines()).items()}
+
+
+def _emulated(told: Mapping[str, str], host: Facts) -> Facts:
+    """The emulated CPU in place of the one that emulates it; kernel, system and memory are the host's and in use."""
+    return {
+        "cpu_model": _or_reason(told.get("cpu"), "the device does not tell"),
+        "cpu_parts": [],
+        "isa": _or_reason(told.get("isa"), "the device does not tell"),
+        "virtualization": told.get("emulator", "an emulator"),
+        "emulation_host": host["cpu_model"],
+        **dict.fromkeys(("isa_flags", "cpus", "cores", "sockets", "cpu_max_hz", "board"), _EMULATED),
+    }
+
+
+def temperatures(session: Session, sysfs: str) -> list[Facts]:
+    """Every sensor that can be read just now, with its type, in degrees Celsius."""
+    zones = [p for p in _children(session, sysfs + "/class/thermal/") if _base(p).startswith("thermal_zone")]
+    monitors = _children(session, sysfs + "/class/hwmon/")
+    sensors = [p for monitor in monitors for p in _children(session, monitor + "/") if re.fullmatch(r"temp\d+_input", _base(p))]
+    files = [*(f"{zone}/{name}" for zone in zones for name in ("type", "temp")), *(f"{m}/name" for m in monitors), *sensors]
+    lines = lines_of(session, files) if files else {}
+    return [*_zone_temperatures(lines, zones), *_sensor_temperatures(lines, sensors)]
+
+
+def _throttling(session: Session, lines: Mapping[str, list[str]], cores: list[str]) -> Facts:
+    """What tells of a clock that was lowered: Raspberry Pi's firmware, Android's thermal service, x86's counters.
+
+    `firmware_bits`: 0 under-voltage, 1 clock capped, 2 throttled, 3 soft temperature limit; 16-19 the same since boot.
+    """
+    script = "vcgencmd get_throttled; vcgencmd measure_clock arm; dumpsys thermalservice | grep -m 1 'Thermal Status'"
+    said = _command(session, ["sh", "-c", f"{{ {script}; }} 2>/dev/null; :"]) or ""
+    events = [n for core in cores for name in _THROTTLE_COUNTS if (n := _whole(_first(lines, f"{core}/thermal_throttle/{name}")))]
+    bits = re.search(r"throttled=0x([0-9a-fA-F]{1,8})\b", said)
+    arm = re.search(r"frequency\(\d+\)=(\d{1,12})\b", said)
+    status = re.search(r"Thermal Status: (\d)\b", said)
+    has_counters = any(f"{core}/thermal_throttle/{name}" in lines for core in cores for name in _THROTTLE_COUNTS)
+    return {
+        **({"firmware_bits": int(bits[1], 16)} if bits else {}),
+        **({"firmware_clock_hz": int(arm[1])} if arm else {}),
+        **({"android_thermal_status": int(status[1])} if status else {}),
+        **({"cpu_events": sum(events)} if has_counters else {}),
+    }
+
+
+def _supply(lines: Mapping[str, list[str]], folder: str) -> Facts:
+    """As the driver reports it: makers differ in the units and signs of currents. Empty where it says nothing."""
+    values = {name: value for name in _SUPPLY if (value := _first(lines, f"{folder}/{name}")) is not None}
+    return {"supply": _base(folder), **values}
 
 
 def _policy(lines: Mapping[str, list[str]], folder: str) -> Facts:
@@ -143,7 +226,7 @@ def _policy(lines: Mapping[str, list[str]], folder: str) -> Facts:
         khz = _whole(_first(lines, f"{folder}/{name}"))
         return _or_reason(None if khz is None else 1000 * khz, f"{name} cannot be read")
 
-    residency = [line.split() for line in lines.get(f"{folder}/stats/time_in_state", [])]
+    residency = [re.fullmatch(r"([0-9]{1,12}) ([0-9]{1,18})", line) for line in lines.get(f"{folder}/stats/time_in_state", [])]
     return {
         "policy": _base(folder),
         "driver": _or_reason(_first(lines, f"{folder}/scaling_driver"), "scaling_driver cannot be read"),
@@ -152,7 +235,7 @@ def _policy(lines: Mapping[str, list[str]], folder: str) -> Facts:
         "min_hz": hertz("scaling_min_freq"),
         "max_hz": hertz("scaling_max_freq"),
         "time_in_state_s": _or_reason(
-            {str(1000 * int(khz)): int(ticks) / 100 for khz, ticks in residency}, "stats/time_in_state cannot be read"
+            {str(1000 * int(line[1])): int(line[2]) / 100 for line in residency if line}, "stats/time_in_state cannot be read"
         ),
     }
 
@@ -174,12 +257,26 @@ def _sensor_temperatures(lines: Mapping[str, list[str]], sensors: list[str]) -> 
             yield {"sensor": _base(sensor).removesuffix("_input"), "type": name, "celsius": milli / 1000}
 
 
-def _virtualization(flags: list[str], lines: Mapping[str, list[str]], root: str) -> str:
+def _virtualization(flags: list[str], lines: Mapping[str, list[str]], root: str, board: str | None) -> str:
     """The hypervisor's name where one shows itself; empty where nothing hints at one."""
     named = _first(lines, root + "sys/hypervisor/type") or _first(lines, root + "sys/class/dmi/id/sys_vendor") or ""
     if any(name in named.lower() for name in _HYPERVISORS):
         return named
+    if board == "linux,dummy-virt":  # what QEMU's machine `virt` calls itself
+        return "QEMU"
     return "a hypervisor" if "hypervisor" in flags else ""
+
+
+def _android(session: Session) -> dict[str, str]:
+    """What Android says of the device, without what names one of its kind (serial numbers); empty for another system."""
+    properties = dict(re.findall(r"^\[([\w.]+)\]: \[(.*)\]$", _command(session, ["getprop"]) or "", re.MULTILINE))
+    return {name: value for name, key in _ANDROID.items() if (value := properties.get(key))}
+
+
+def _system(release: Mapping[str, list[str]], android: Mapping[str, str]) -> str:
+    if {"release", "build"} <= android.keys():
+        return f"Android {android['release']} ({android['build']})"
+    return (release.get("PRETTY_NAME") or [""])[0].strip('"')
 
 
 def _arm_parts(info: Mapping[str, list[str]]) -> list[str]:
@@ -191,30 +288,26 @@ def _board(session: Session, root: str) -> str | None:
     return _command(session, ["cat", root + "proc/device-tree/model"])
 
 
-def _policies(session: Session, root: str) -> list[str]:
-    return [path for path in _children(session, root + _CPU + "cpufreq/") if _POLICY.fullmatch(_base(path))]
+def policy_folders(session: Session, sysfs: str) -> list[str]:
+    """Of the groups of CPUs that share a clock."""
+    return [path for path in _children(session, sysfs + _CPU + "cpufreq/") if _POLICY.fullmatch(_base(path))]
 
 
 def _children(session: Session, folder: str) -> list[str]:
     """Paths of a folder's entries in natural order (policy2 before policy10); none for a folder that is not there."""
     result = session.run(["find", folder, "-mindepth", "1", "-maxdepth", "1"], timeout_s=TIMEOUT_S, max_output_bytes=MAX_BYTES)
-    return sorted(
-        _text(result.stdout).splitlines(), key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", path)]
-    )
+    return sorted(_text(result.stdout).splitlines(), key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(20), path))
 
 
-def _read(session: Session, paths: list[str]) -> dict[str, list[str]]:
+def lines_of(session: Session, paths: list[str]) -> dict[str, list[str]]:
     """The lines of many small text files in one command; a file that cannot be read is left out."""
     result = session.run(["grep", "-H", "-s", "", *paths], timeout_s=TIMEOUT_S, max_output_bytes=MAX_BYTES)
     found: dict[str, list[str]] = {}
-    wanted = set(paths)
+    wanted = sorted(set(paths), key=len)
     for line in _text(result.stdout).splitlines():
-        path, colon, content = line.partition(":")
-        while colon and path not in wanted:  # a path may hold colons itself
-            more, colon, content = content.partition(":")
-            path = f"{path}:{more}"
-        if path in wanted:
-            found.setdefault(path, []).append(content)
+        path = next((path for path in wanted if line.startswith(f"{path}:")), None)  # a path may hold colons itself
+        if path is not None:
+            found.setdefault(path, []).append(line[len(path) + 1 :])
     return found
 
 
@@ -248,7 +341,11 @@ def _first(lines: Mapping[str, list[str]], path: str) -> str | None:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text) else None
+
+
+def _real(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", text) else None
 
 
 def _or_reason(value: Any, reason: str) -> Any:

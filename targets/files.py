@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import secrets
+import stat
 import time
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
@@ -54,6 +55,9 @@ enter() { # the folder $1 of the work directory, whatever links lie there; $2 no
     case $PWD/ in "$root"/*) ;; *) refuse "a link on the way leads out: not inside the work directory $root" ;; esac
   done
 }
+allow() { # to execute the file $1 where $2 is +x, and not where it is -x
+  case $2 in +x) [ -x "./$1" ] ;; *) [ ! -x "./$1" ] ;; esac || chmod "u$2" "./$1" || refuse "EPERM: its permissions cannot be set"
+}
 note() { # that the file $1 has the sha256 $2 during the boot $3
   mkdir -p "$notes" 2>/dev/null || { rm -rf "$notes" && mkdir -p "$notes"; }
   printf '%s\n' "$3 $2 $(stat -c '%i %s %y' "./$1")" >"$notes/$1"
@@ -65,7 +69,7 @@ root=$PWD notes=$PWD/.assay/pushed/$1
 _IS_THERE = (
     _ENTER
     + r"""
-folder=$1 file=$2 sha256=$3 size=$4 boot=$5 need=$6
+folder=$1 file=$2 sha256=$3 size=$4 boot=$5 need=$6 execute=$7
 enter "$folder" make || refuse "ENOTDIR: cannot enter the folder $folder"
 [ ! -d "./$file" ] || [ -L "./$file" ] || refuse "EISDIR: a folder has this name"
 if [ -f "./$file" ] && [ ! -L "./$file" ]; then
@@ -73,13 +77,14 @@ if [ -f "./$file" ] && [ ! -L "./$file" ]; then
   [ ! -f "$notes/$file" ] || IFS= read -r noted <"$notes/$file"
   if [ "$noted" = "$boot $sha256 $now" ]; then
     printf '%s\n' "$noted" >"$notes/$file" # its age says how recently it was used
+    allow "$file" "$execute"
     echo same
     exit
   fi
   now=${now#* }
   if [ "${now%% *}" = "$size" ]; then
     found=$(sha256sum <"./$file")
-    [ "${found%% *}" != "$sha256" ] || { note "$file" "$sha256" "$boot"; echo same; exit; }
+    [ "${found%% *}" != "$sha256" ] || { note "$file" "$sha256" "$boot"; allow "$file" "$execute"; echo same; exit; }
   fi
 fi
 set -f
@@ -88,16 +93,16 @@ for word in $(df -Pk . | tail -n 1); do
   case $word in *%) break ;; esac
   free=$word
 done
-[ "$free" -ge "$need" ] || refuse "ENOSPC: $need KiB are needed and $free are free in $root; delete old files there or set work_dir"
+[ ${#free} -gt 9 ] || [ "$free" -ge "$need" ] || refuse "ENOSPC: $need KiB are needed and $free are free in $root; delete old files there or set work_dir"
 echo send
 """
 )
-"""Arguments: folder, file, sha256, size in bytes, boot id, KiB needed. Prints `same` or `send`."""
+"""Arguments: folder, file, sha256, size in bytes, boot id, KiB needed, `+x` or `-x`. Prints `same` or `send`."""
 
 _TAKE = (
     _ENTER
     + r"""
-folder=$1 file=$2 sha256=$3 boot=$4 incoming=$PWD/.assay/incoming/$5
+folder=$1 file=$2 sha256=$3 boot=$4 incoming=$PWD/.assay/incoming/$5 execute=$6
 enter "$folder" make || refuse "ENOTDIR: cannot enter the folder $folder"
 trap 'rm -f "$incoming"' EXIT
 cat >"$incoming" || refuse "EIO: the file could not be written"
@@ -105,11 +110,12 @@ found=$(sha256sum <"$incoming")
 [ "${found%% *}" = "$sha256" ] || refuse "what was written is not what was sent; check the disk, and send it again"
 [ ! -L "./$file" ] || rm -f "./$file"
 [ ! -d "./$file" ] || refuse "EISDIR: a folder has this name"
+chmod "u$execute" "$incoming" || refuse "EPERM: its permissions cannot be set"
 mv -f "$incoming" "./$file" || refuse "EIO: the file could not be put in its place"
 note "$file" "$sha256" "$boot"
 """
 )
-"""Arguments: folder, file, sha256, boot id, temporary name; the content is its input."""
+"""Arguments: folder, file, sha256, boot id, temporary name, `+x` or `-x`; the content is its input."""
 
 _GIVE = (
     _ENTER
@@ -118,7 +124,8 @@ enter "$1" && [ -e "./$2" ] || refuse "ENOENT: no such file"
 [ ! -d "./$2" ] || refuse "EISDIR: a folder has this name"
 [ -f "./$2" ] || refuse "not a regular file"
 [ -r "./$2" ] || refuse "EACCES: it may not be read"
-[ "$(stat -L -c %s "./$2")" -le "$3" ] || refuse "larger than the $3 bytes that were expected"
+size=$(stat -L -c %s "./$2") # Android's shell counts to 2^31; what is a little too large is cut off and refused at the other end
+[ ${#size} -le ${#3} ] || refuse "larger than the $3 bytes that were expected"
 exec cat "./$2"
 """
 )
@@ -147,13 +154,26 @@ def push(device: Device, source: Path, destination: str) -> None:
                 )
             timeout_s = TIMEOUT_S + size / LEAST_BYTES_PER_S
             need_kib = str(int(SPARE * size) // 1024 + 1)
+            execute = "+x" if status.st_mode & stat.S_IXUSR else "-x"
             told = f"push of {destination!r}"
             answer = _told(
-                device, told, _IS_THERE, folder, file, sha256, str(size), device.boot_id, need_kib, timeout_s=timeout_s
+                device, told, _IS_THERE, folder, file, sha256, str(size), device.boot_id, need_kib, execute, timeout_s=timeout_s
             )
             if answer != b"same\n":
                 incoming = f"{device.run_id}.{secrets.token_hex(8)}"
-                _told(device, told, _TAKE, folder, file, sha256, device.boot_id, incoming, timeout_s=timeout_s, stdin=stream)
+                _told(
+                    device,
+                    told,
+                    _TAKE,
+                    folder,
+                    file,
+                    sha256,
+                    device.boot_id,
+                    incoming,
+                    execute,
+                    timeout_s=timeout_s,
+                    stdin=stream,
+                )
     except OSError as error:
         raise CommandFailed(f"target {device.name}: push of {destination!r}: {_errno(error)}") from error
 

@@ -8,20 +8,26 @@ targets:
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from targets import transports
 from targets.document import Reader, parse_document, read_document
 from targets.errors import UserError, nearest
-from targets.target import Target
+from targets.target import SETTLED, Target
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Of a target: it becomes a folder name and a table's label."""
 NAMES = "at most 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+_BETWEEN = re.compile(r"\s*(#.*)?\s*")
+"""A line that is of no entry."""
 _KEY = re.compile(r"^targets:", re.MULTILINE)
 _FIRST_ENTRY = re.compile(r"^targets:.*\n(?:[ \t]*(?:#.*)?\n)*( +)[^\s#]", re.MULTILINE)
 
@@ -30,6 +36,14 @@ def inventory_path(given: Path | None = None) -> Path | None:
     """The inventory in use: the file that is given, or the one that `$ASSAY_INVENTORY` names."""
     named = os.environ.get("ASSAY_INVENTORY")
     return given or (Path(named) if named else None)
+
+
+def written_inventory(given: Path | None = None) -> Path:
+    """The inventory that a command writes into; it may not exist yet. UserError where none is named."""
+    path = inventory_path(given)
+    if path is None:
+        raise UserError("which inventory? name a file by --inventory, or by $ASSAY_INVENTORY; it may not exist yet")
+    return path
 
 
 def load_inventory(path: Path | None = None) -> dict[str, Target]:
@@ -67,6 +81,44 @@ def add_entry(path: Path, target: Target, entry: str) -> None:
     _replace(path, text)
 
 
+def remove_entry(path: Path, name: str) -> None:
+    """Take a target's entry out of an inventory file; all else stays, comments too. Absent is fine."""
+    if not path.exists():
+        return
+    path = path.resolve()
+    text = path.read_text(encoding="utf-8")
+    document = parse_document(text, path)
+    there = _Reader(document).targets()
+    if name not in there:
+        return
+    starts = sorted(int(document.where(("targets", other)).rpartition(":")[2]) for other in there)
+    first = int(document.where(("targets", name)).rpartition(":")[2])
+    lines = text.splitlines(keepends=True)
+    last = next((start - 1 for start in starts if start > first), len(lines))
+    while last > first and _BETWEEN.fullmatch(lines[last - 1]):
+        last -= 1
+    after = "".join(lines[: first - 1] + lines[last:])
+    try:
+        left = _Reader(parse_document(after, path)).targets()
+    except UserError:
+        left = {}
+    if left != {other: target for other, target in there.items() if other != name}:
+        raise UserError(f"{path} is written in a way that cannot be taken from; delete the entry `{name}` yourself")
+    _replace(path, after)
+
+
+def entry_text(target: Target, about: str) -> str:
+    """The target as an entry of an inventory file, not indented: what differs from the defaults, and one line of what it is."""
+    defaults = replace(Target(target.name), host=target.address)
+    values = {
+        field.name: list(value) if isinstance(value, tuple) else value
+        for field in dataclasses.fields(target)
+        if field.name != "name" and (value := getattr(target, field.name)) != getattr(defaults, field.name)
+    }
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=10_000)
+    return "\n".join([f"{target.name}:  # {about}", *(f"  {line}" for line in text.splitlines())]) + "\n"
+
+
 def _replace(path: Path, text: str) -> None:
     """The whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +151,11 @@ class _Reader(Reader):
         if target.transport not in transports.names():
             hint = nearest(target.transport, transports.names())
             raise self.error((*place, "transport"), f"unknown transport `{target.transport}`.{hint}")
+        for field, value in SETTLED.get(target.transport, {}).items():
+            if values.get(field, value) != value:
+                raise self.error(
+                    (*place, field), f"with the transport `{target.transport}`, `{field}` is `{value}`; delete this line"
+                )
         if target.transport != "local" and not target.isa:
             raise self.error(place, f"target `{name}`: say its `isa` (x86_64, aarch64, armv7l, riscv64); `uname -m` there tells")
         return target

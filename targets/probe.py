@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from targets.facts import machine_facts, state
+from targets.inventory import entry_text
 from targets.session import Session
 from targets.target import Target
 
@@ -83,23 +83,14 @@ def described(target: Target, found: Probe) -> Target:
         host=target.host if named or not is_here else "localhost",
         thread_counts=target.thread_counts or tuple(sorted({1, *found.clusters, sum(found.clusters)})),
         frequencies_hz=target.frequencies_hz or found.frequencies_hz,
+        python=target.python or ("" if found.python else "none"),
     )
 
 
 def entry(target: Target, found: Probe) -> str:
-    """The target as an entry of an inventory file, not indented: what differs from the defaults, and a comment of what it is."""
-    import yaml
-
-    defaults = replace(Target(target.name), host=target.address)
-    values = {
-        field.name: list(value) if isinstance(value, tuple) else value
-        for field in dataclasses.fields(target)
-        if field.name != "name" and (value := getattr(target, field.name)) != getattr(defaults, field.name)
-    }
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=10_000)
+    """The target as an entry of an inventory file, with what the device said of itself as its comment."""
     about = f"{_known(found.facts, 'cpu_model') or 'a CPU without a name'}, kernel {_known(found.facts, 'kernel') or 'unknown'}"
-    lines = [f"{target.name}:  # {printable_line(about)}", *(f"  {line}" for line in text.splitlines())]
-    return "\n".join(lines) + "\n"
+    return entry_text(target, printable_line(about))
 
 
 def printable_line(text: str) -> str:
@@ -137,4 +128,4 @@ def _known(facts: Mapping[str, Any], name: str) -> Any:
 
 
 def _numbers(words: Sequence[str]) -> list[int]:
-    return [int(word) for word in words if re.fullmatch(r"\d+", word)]
+    return [int(word) for word in words if re.fullmatch(r"[0-9]{1,18}", word)]

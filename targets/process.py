@@ -10,12 +10,12 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from targets import runs
+from targets import interrupt, runs
 from targets.session import CommandFailed, CommandResult, check_command
 
 GRACE_S = 1.0
@@ -24,6 +24,14 @@ DRAIN_S = 1.0
 """How long output is still read after the end of a command, in case a process that left the group holds the pipe open."""
 CHUNK_BYTES = 1 << 16
 TICK_S = 0.05
+
+
+Launch = Callable[[Sequence[str], Path, Mapping[str, str]], Sequence[str]]
+"""(command, folder, environment) -> what this machine executes for it. An OSError is what a kernel would have said."""
+
+
+def as_it_is(argv: Sequence[str], _folder: Path, _environment: Mapping[str, str]) -> Sequence[str]:
+    return argv
 
 
 @dataclass
@@ -48,6 +56,7 @@ def run_group(
     timeout_s: float,
     stdin: bytes = b"",
     max_output_bytes: int = 16 << 20,
+    launch: Launch = as_it_is,
 ) -> CommandResult:
     """Run to the end or to the deadline. When the command itself ends, what is left of its group is killed.
 
@@ -58,7 +67,7 @@ def run_group(
     check_command(argv, environment)
     try:
         process = subprocess.Popen(
-            list(argv),
+            list(launch(argv, folder, environment)),
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.PIPE,
@@ -98,6 +107,7 @@ def _converse(
     with selectors.DefaultSelector() as selector:
         streams = _Streams(selector, process, stdin, stdout, stderr)
         while not _has_exited(process):
+            interrupt.check()
             now = time.monotonic()
             if now >= deadline:
                 _signal_group(process, signal.SIGKILL if timed_out else signal.SIGTERM)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from targets import interrupt
 from targets.session import CommandFailed
 
 HERE = "localhost"
@@ -25,22 +26,38 @@ HERE = "localhost"
 _held = threading.local()
 
 
+def _pause() -> None:
+    interrupt.sleep(0.01)
+
+
 @contextmanager
-def timing(host: str, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Alone on the host: waits until no one works or times there. `on_wait` is called once if it has to wait."""
-    with _region(host, fcntl.LOCK_EX, on_wait):
+def timing(host: str, *, pause: Callable[[], None] = _pause) -> Iterator[None]:
+    """Alone on the host: waits until no one works or times there. While it waits it calls `pause` again and again."""
+    with _region(host, fcntl.LOCK_EX, pause):
         yield
 
 
 @contextmanager
-def working(host: str, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+def working(host: str, *, pause: Callable[[], None] = _pause) -> Iterator[None]:
     """Building, training, copying on the host, together with others that work; waits while someone times, or waits to."""
-    with _region(host, fcntl.LOCK_SH, on_wait):
+    with _region(host, fcntl.LOCK_SH, pause):
         yield
 
 
 @contextmanager
-def _region(host: str, mode: int, on_wait: Callable[[], None]) -> Iterator[None]:
+def alone(name: str, *, pause: Callable[[], None] = _pause) -> Iterator[None]:
+    """The one harness of this user on this machine that does what is named so."""
+    with (_folder() / f"{_file_name(name)}.alone").open("w") as file:
+        while not _try(file.fileno(), fcntl.LOCK_EX):
+            pause()
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # as below
+
+
+@contextmanager
+def _region(host: str, mode: int, pause: Callable[[], None]) -> Iterator[None]:
     """Two locks: whoever enters passes the gate one at a time, so that a stream of workers cannot keep one who times out for ever."""
     held: set[str] = getattr(_held, "hosts", set())
     if host in held:
@@ -50,10 +67,10 @@ def _region(host: str, mode: int, on_wait: Callable[[], None]) -> Iterator[None]
     name = _file_name(host)
     folder = _folder()
     with (folder / f"{name}.gate").open("w") as gate, (folder / f"{name}.room").open("w") as room:
-        if not (_try(gate.fileno(), fcntl.LOCK_EX) and _try(room.fileno(), mode)):
-            on_wait()
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            fcntl.flock(room, mode)
+        # Asked again and again, for a thread that waits inside flock() hears no interrupt.
+        for file, wanted in ((gate, fcntl.LOCK_EX), (room, mode)):
+            while not _try(file.fileno(), wanted):
+                pause()
         fcntl.flock(gate, fcntl.LOCK_UN)
         _held.hosts = held | {host}
         try:

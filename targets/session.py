@@ -16,6 +16,10 @@ class Unreachable(TargetError):  # noqa: N818 - the status it becomes
     """Transient: the device does not answer. Retried, then recorded."""
 
 
+class Invalid(TargetError):  # noqa: N818 - the status it becomes
+    """Transient: the device answers, but what it does just now counts for nothing (it rebooted, it throttles). Retried, then recorded."""
+
+
 class CommandFailed(TargetError):  # noqa: N818 - says what failed
     """Stable: the device answered and refused (no space, no permission, a path that cannot be). Never retried."""
 
@@ -75,7 +79,8 @@ class Session(Protocol):
     def push(self, source: Path, destination: str) -> None:
         """Copy a file: free space first, temporary name, sha256 computed on the device, atomic rename.
 
-        An unchanged file is not sent again. A name that leads out of the work directory is CommandFailed, here and below.
+        The owner may execute it if the source's owner may. An unchanged file is not sent again.
+        A name that leads out of the work directory is CommandFailed, here and below.
         """
 
     def pull(self, source: str, *, max_bytes: int) -> bytes:
@@ -83,3 +88,9 @@ class Session(Protocol):
 
     def remove(self, path: str) -> None:
         """Delete a file or a folder with all in it; absent is fine."""
+
+    def behind(self, words: Sequence[str]) -> Session:
+        """The same connection, each of whose commands is started on the device by these words, a program that may refuse to.
+
+        So are files where they go through a shell. That is how a lease keeps out who has lost it (`targets/lease/`).
+        """

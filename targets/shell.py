@@ -2,7 +2,7 @@
 
 A session's watch is a shell that lives as long as the connection. Every command carries the name of its run (`targets/runs.py`) in its
 environment, so that all it started can be found again, also what left its process group, and also by the next session after this one was
-cut off. Needs: sh, setsid, /proc, and env mkdir find sort stat cat tr grep rm sleep df sha256sum mv readlink, busybox's or better.
+cut off. Needs: sh, setsid, /proc, and env mkdir find sort stat cat chmod tr grep rm sleep df sha256sum mv readlink, busybox's or better.
 """
 
 from __future__ import annotations
@@ -48,11 +48,7 @@ exec setsid env -i "$@"
 """
 """Arguments: work directory, mark, then `NAME=value` words and the command. Prints `MARK PID` on both streams and becomes the command."""
 
-WATCH = r"""
-trap '' HUP INT TERM PIPE
-LC_ALL=C
-export LC_ALL
-mark=$1 limit=$4
+RUNS = r"""
 for lines in -z -F; do # each variable of an environment ends in NUL: GNU's and busybox's grep want to be told, others look at every byte
   printf 'a\0b' | grep -q $lines -F b 2>/dev/null && break
   [ $lines = -z ] || { echo "grep here finds nothing after a NUL byte" >&2; exit 1; }
@@ -87,17 +83,37 @@ is_live() { # whether the session of the run $1 still has its watch, or may have
   [ "$(started "$1")" = "${2%%.*}" ]
 }
 
+namespace=$(readlink /proc/self/ns/pid)
+namespace=${namespace#*\[}
+namespace=${namespace%]}
+namespace=${namespace:-0}
+"""
+"""What any script needs to find runs and end them (`targets/runs.py`): `started`, `slay`, `is_live`, and the `namespace` it is in."""
+
+WATCH = (
+    r"""
+trap '' HUP INT TERM PIPE
+LC_ALL=C
+export LC_ALL
+mark=$1 limit=$4
+"""
+    + RUNS
+    + r"""
+system= # what Android's own programs need to find themselves
+for name in ANDROID_ROOT ANDROID_DATA ANDROID_ART_ROOT ANDROID_I18N_ROOT ANDROID_TZDATA_ROOT BOOTCLASSPATH; do
+  eval "value=\${$name-}"
+  [ -z "$value" ] || system="$system$name=$value
+"
+done
 case $2 in
-'') root=${XDG_CACHE_HOME:-$HOME/.cache}/assay/device/$3 ;;
+'') # Android's users have no home
+  if [ -n "${ANDROID_DATA-}" ]; then root=$ANDROID_DATA/local/tmp/assay/$3; else root=${XDG_CACHE_HOME:-$HOME/.cache}/assay/device/$3; fi
+  ;;
 '~/'*) root=$HOME/${2#??} ;;
 *) root=$2 ;;
 esac
 mkdir -p -m 700 -- "$root" && cd -P -- "$root" && mkdir -p .assay/pushed .assay/incoming || exit 1
 
-namespace=$(readlink /proc/self/ns/pid)
-namespace=${namespace#*\[}
-namespace=${namespace%]}
-namespace=${namespace:-0}
 for run in $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep -x 'ASSAY_RUN=[0-9][0-9]*\.[0-9][0-9]*\.[0-9][0-9]*\.[0-9][0-9]*' | sort -u); do
   run=${run#ASSAY_RUN=}
   is_live "$run" || slay "$run"
@@ -112,7 +128,11 @@ find .assay/pushed -type f -exec stat -c '%Y %n' {} + | sort -rn | {
   while read -r age note; do
     [ -f "$note" ] && read -r boot sha256 inode size rest <"$note" || continue
     file=./${note#.assay/pushed/}
-    case $size in '' | *[!0-9]*) file= ;; esac
+    case $size in # in thousands: Android's shell counts to 2^31
+    '' | *[!0-9]*) file= ;;
+    ????*) size=${size%???} ;;
+    *) size=0 ;;
+    esac
     if [ ! -f "$file" ]; then
       rm -f -- "$note"
       continue
@@ -125,12 +145,16 @@ find .assay/pushed -type f -exec stat -c '%Y %n' {} + | sort -rn | {
 }
 
 id=$namespace.$$.$(started $$)
-read -r boot </proc/sys/kernel/random/boot_id
+read -r boot </proc/sys/kernel/random/boot_id || boot=$mark # not known: then no note is believed by another session
 printf '%s %s\n' "$mark" $$
-printf '%s\0' "$id" "$boot" "$PWD" "$PATH" "$HOME" "${TMPDIR:-/tmp}" "$5"
+temporary=${TMPDIR:-/tmp}
+[ -d "$temporary" ] || temporary=/tmp # adbd names Android's, also where there is none
+printf '%s\0' "$id" "$boot" "$PWD" "$PATH" "${HOME:-/}" "$temporary" "$system" "$5"
 
 while read -r verb group run; do
   case $verb in
+  ping) echo here ;;
+  bye) break ;;
   term) kill -s TERM -- "-$group" 2>/dev/null ;;
   end)
     kill -s KILL -- "-$group" 2>/dev/null
@@ -141,9 +165,11 @@ done
 slay "$id."
 echo bye
 """
-"""Arguments: mark, work directory (empty: in the cache folder there), target's name, most bytes of pushed files to keep, probe.
+)
+"""Arguments: mark, work directory (empty: in the cache folder there, on Android where adb's user may execute files), target's name, most
+thousands of bytes of pushed files to keep, probe.
 
 Makes the work directory; kills what sessions without a watch left running; drops old files. Then says who it is, NUL after each word,
-and obeys `term GROUP` and `end GROUP RUN` (answers `gone`, or `left` where something cannot be killed). At the end of its input, which is
-the end of the connection however it came, it kills all that the session left running.
+and obeys `term GROUP`, `end GROUP RUN` (answers `gone`, or `left` where something cannot be killed), `ping` (answers `here`) and `bye`. At
+that, or at the end of its input, which is the end of the connection however it came, it kills all that the session left running.
 """

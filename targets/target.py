@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["cpu", "gpu", "fpga", "mcu"]
+SETTLED: Mapping[str, Mapping[str, object]] = {
+    "qemu": {"origin": "emulated", "python": "none", "sysfs": "/nonexistent", "counts_instructions": False}
+}
+"""Transport -> what it leaves no choice about: an emulator's times are never measured, it runs the programs it is given, and no clock is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,14 @@ class Target:
     host: str = ""
     """The physical host; regions timed on one host exclude each other. Empty: the address, or this machine where there is none."""
     address: str = ""
-    """Host name, IP address, or a name of ~/.ssh/config."""
+    """Host name, IP address, or a name of ~/.ssh/config; over adb a serial number."""
     port: int = 0
     """0: the transport's own, or what ~/.ssh/config says."""
     user: str = ""
     key_file: str = ""
     """Private key; empty: the agent's, ~/.ssh/config's and the usual ones."""
+    known_hosts: str = ""
+    """File with the device's host keys, and the only one that is asked; empty: ~/.ssh/config's or the usual ones."""
     secret_env: str = ""
     """Environment variable that holds the key's passphrase or the account's password: secrets are never written down."""
     jump: str = ""
@@ -37,6 +44,8 @@ class Target:
     """How long the device may take to answer when it is called."""
     work_dir: str = ""
     """Where artifacts and requests live on the device; empty: the transport's default."""
+    lease_dir: str = ""
+    """Folder of the device's leases, the same in every entry of one device; empty: in /data/local/tmp, /var/tmp or /tmp, the first there is."""
     python: str = ""
     """Interpreter that runs the Python runner on the device; empty: the transport's default."""
     meters: tuple[str, ...] = ()
@@ -45,6 +54,10 @@ class Target:
     """That make sense here: one core, one cluster, all cores."""
     frequencies_hz: tuple[int, ...] = ()
     """Steps the clock can be pinned to."""
+    sysfs: str = "/sys"
+    """Where the device's /sys is."""
+    android_quiet: bool = False
+    """While something is timed the phone is put on airplane mode, forced idle, and told that it is on battery; then as it was."""
     power_cycle: tuple[str, ...] = ()
     """A command for this machine, as a list of words, that switches the device off and on again."""
     max_celsius: float | None = None
@@ -55,6 +68,22 @@ class Target:
     """Of pushed files kept on the device; the least recently used go first."""
     origin: Literal["measured", "emulated", "simulated"] = "measured"
     """What its times are: an emulated device's answers are real, its times are not."""
+    counts_instructions: bool = False
+    """The same work is the same number of instructions there, every time: the runner counts them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "host", self.host or self.address or "localhost")
+        for field, value in SETTLED.get(self.transport, {}).items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def no_time(self) -> str:
+        """Why what its clock tells is no time; empty where it is one."""
+        is_counter = self.counts_instructions and self.origin != "measured"
+        return "the clock there ticks once an instruction: it counts them, and tells no time" if is_counter else ""
+
+    @property
+    def no_memory(self) -> str:
+        """Why the memory of a process there is not its program's; empty where it is."""
+        is_shared = self.transport == "qemu"
+        return "a process there is emulator and program in one, and so is its memory" if is_shared else ""

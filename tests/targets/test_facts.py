@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from targets.facts import KEY_FIELDS, machine_facts, machine_key, state
+from targets.facts import ITSELF, KEY_FIELDS, machine_facts, machine_key, state
+from targets.here import session_here
 from targets.session import Session
 from targets.target import Target
 from targets.transports import connect
@@ -38,6 +39,10 @@ PI4 = {
     "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq": "1500000\n",
     "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "1500000\n",
     "sys/devices/system/cpu/cpufreq/policy0/stats/time_in_state": "600000 100\n1500000 12345\n",
+    "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "2\n",
+    "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "1\n",
+    "sys/class/power_supply/battery/status": "Discharging\n",
+    "sys/class/power_supply/battery/current_now": "-431000\n",
     "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
     "sys/class/thermal/thermal_zone0/temp": "48312\n",
     "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
@@ -109,7 +114,22 @@ def test_its_state_is_read_in_si_units(session: Session, tmp_path: Path) -> None
             {"sensor": "thermal_zone0", "type": "cpu-thermal", "celsius": 48.312},
             {"sensor": "temp1", "type": "cpu_thermal", "celsius": -1.5},
         ],
+        "boot_id": "8ea67384-35b2-44d6-b384-07c48280904e",
+        "throttling": {"cpu_events": 3},
+        "power_supplies": [{"supply": "battery", "status": "Discharging", "current_now": "-431000"}],
     }
+
+
+def test_raspberry_pis_firmware_and_android_say_whether_they_throttle(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"vcgencmd": "case $1 in get_throttled) echo throttled=0x50005 ;; *) echo 'frequency(48)=1500345728' ;; esac"}
+    for name, script in (said | {"dumpsys": "echo; echo '\tThermal Status: 2'"}).items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    expected = {"firmware_bits": 0x50005, "firmware_clock_hz": 1_500_345_728, "android_thermal_status": 2}
+    assert state(session, tree(tmp_path, {}))["throttling"] == expected
 
 
 def test_two_threads_of_a_core_count_as_one_core(session: Session, tmp_path: Path) -> None:
@@ -198,3 +218,38 @@ def test_this_machine_is_itself(session: Session) -> None:
     assert 0 < now["memory_available_bytes"] <= facts["ram_bytes"]
     assert state(session)["uptime_s"] >= now["uptime_s"] > 0
     json.dumps([facts, now], allow_nan=False)
+
+
+def test_android_says_what_it_is_and_no_serial_number(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    properties = {
+        "ro.product.manufacturer": "Google", "ro.product.model": "Pixel 6", "ro.board.platform": "gs101", "ro.serialno": "R58M123ABC",
+        "ro.product.cpu.abi": "arm64-v8a", "ro.build.version.release": "14", "ro.build.version.incremental": "11070983",
+    }  # fmt: skip
+    said = "\n".join(f"[{key}]: [{value}]" for key, value in properties.items())
+    (tools / "getprop").write_text(f"#!/bin/sh\ncat <<'END'\n{said}\n[broken\nEND\n")
+    (tools / "getprop").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    phone = {name: text for name, text in PI4.items() if "device-tree" not in name and "os-release" not in name}
+    phone["proc/cpuinfo"] = phone["proc/cpuinfo"].split("Hardware")[0]
+    facts = machine_facts(session, tree(tmp_path, phone))
+    assert (facts["board"], facts["os"], facts["cpu_model"]) == ("Google Pixel 6", "Android 14 (11070983)", "gs101")
+    assert facts["android"]["abi"] == "arm64-v8a" and "R58M" not in json.dumps(facts)
+
+
+def test_an_emulated_device_is_what_it_says_it_is(tmp_path: Path) -> None:
+    """Not the machine that emulates it, whose clock and temperature are not its own."""
+    told = "isa: vax\ncpu: 780\nemulator: simh 4\n"
+    emulated = session_here(
+        Target("vax", work_dir=str(tmp_path / "work")),
+        lambda argv, _folder, _environment: ["printf", told] if argv[0] == ITSELF else argv,
+    )
+    root = tree(tmp_path, PI4)
+    facts, now = machine_facts(emulated, root), state(emulated, root)
+    host = machine_facts(session_here(Target("host", work_dir=str(tmp_path / "work"))), root)
+    assert (facts["isa"], facts["cpu_model"], facts["virtualization"]) == ("vax", "780", "simh 4")
+    assert facts["emulation_host"] == host["cpu_model"] and facts["ram_bytes"] == host["ram_bytes"]
+    hidden = [facts[name] for name in ("isa_flags", "cpus", "cores", "sockets", "cpu_max_hz", "board")]
+    assert {value["reason"] for value in [*hidden, now["cpufreq"], now["temperatures"]]} == {"emulated"}
+    assert machine_key(facts) != machine_key(host)

@@ -9,7 +9,7 @@ import pytest
 
 from targets.document import MAX_BYTES
 from targets.errors import UserError
-from targets.inventory import add_entry, check_is_new, load_inventory
+from targets.inventory import add_entry, check_is_new, entry_text, load_inventory, remove_entry, written_inventory
 from targets.target import Target
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "targets" / "inventory.example.yaml"
@@ -41,9 +41,11 @@ def test_an_empty_inventory_holds_local(tmp_path: Path, text: str) -> None:
 
 def test_every_field_is_read(tmp_path: Path) -> None:
     full = Target(
-        "board-1", "local", "gpu", "aarch64", "cortex_a72", "desk", "board", 2222, "pi", "~/.ssh/board", "BOARD_PASS", "me@gate:22",
-        5.0, "/var/tmp/x", "/usr/bin/python3", ("ina226",), ("arm", "hot"), (1, 4), (600_000_000, 1_500_000_000), ("uhubctl", "-a", "cycle"),
-        70.0, 600.0, 1 << 30, "emulated",
+        "board-1", "local", kind="gpu", isa="aarch64", cpu="cortex_a72", host="desk", address="board", port=2222, user="pi",
+        key_file="~/.ssh/board", known_hosts="~/.ssh/board_hosts", secret_env="BOARD_PASS", jump="me@gate:22", connect_s=5.0,
+        work_dir="/var/tmp/x", lease_dir="/run/x", python="/usr/bin/python3", meters=("ina226",), tags=("arm", "hot"), thread_counts=(1, 4),
+        frequencies_hz=(600_000_000, 1_500_000_000), sysfs="/tmp/sys", android_quiet=True, power_cycle=("uhubctl", "-a", "cycle"),
+        max_celsius=70.0, max_run_s=600.0, max_disk_bytes=1 << 30, origin="emulated", counts_instructions=True,
     )  # fmt: skip
     assert all(getattr(full, f.name) != f.default for f in dataclasses.fields(Target) if f.name != "transport")
     lines = [
@@ -58,6 +60,14 @@ def test_local_may_be_said_more_of(tmp_path: Path) -> None:
     assert load(tmp_path, "targets:\n  local:\n    tags: [desk]\n") == {"local": Target("local", tags=("desk",))}
 
 
+def test_an_emulators_times_are_emulated_whether_or_not_the_file_says_so(tmp_path: Path) -> None:
+    written = (
+        "targets:\n  a: {transport: qemu, isa: riscv64}\n  b: {transport: qemu, isa: riscv64, origin: emulated, python: none}\n"
+    )
+    _, a, b = load(tmp_path, written).values()
+    assert (a.origin, a.python) == ("emulated", "none") and dataclasses.replace(a, name="b") == b
+
+
 def test_the_environment_names_the_file_and_an_argument_overrides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "named.yaml").write_text("targets: {named: {}}")
     (tmp_path / "given.yaml").write_text("targets: {given: {}}")
@@ -69,7 +79,8 @@ def test_the_environment_names_the_file_and_an_argument_overrides_it(tmp_path: P
 def test_the_example_loads() -> None:
     targets = load_inventory(EXAMPLE)
     assert {name: target.host for name, target in targets.items()} == {
-        "local": "localhost", "local-system-python": "localhost", "kitchen": "kitchen.local",
+        "local": "localhost", "local-system-python": "localhost", "kitchen": "kitchen.local", "arm-emulated": "localhost",
+        "rack": "rack-7@coordinator.lab:20408", "phone": "R58M123ABC",
     }  # fmt: skip
 
 
@@ -89,6 +100,9 @@ def test_the_example_loads() -> None:
         ("targets:\n  a:\n    port: '22'\n", ":3: port: Input should be a valid integer"),
         ("targets:\n  a:\n    power_cycle: usbreset 1\n", ":3: power_cycle: Input should be a valid array"),
         ("targets:\n  a:\n    transport: ssh\n    address: x\n", ":2: target `a`: say its `isa`"),
+        ("targets:\n  a:\n    transport: qemu\n    isa: aarch64\n    origin: measured\n", ":5: with the transport `qemu`, `origin` is `emulated`"),
+        ("targets:\n  a:\n    transport: qemu\n    isa: aarch64\n    python: python3\n", ":5: with the transport `qemu`, `python` is `none`"),
+        ("targets:\n  a:\n    transport: qemu\n", ":2: target `a`: say its `isa`"),
         ("targets:\n  a:\n    cpu: 2024-01-01\n", ":3: `2024-01-01` reads as date; put it in quotes"),
         ("targets:\n  a/b: {}\n", ":2: target name 'a/b'"),
         ("targets:\n  ..: {}\n", ":2: target name '..'"),
@@ -181,3 +195,69 @@ def test_an_inventory_that_cannot_be_added_to_stays_as_it_is(tmp_path: Path, bef
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="target"):
         check_is_new(tmp_path / "inventory.yaml", name)
+
+
+def test_what_is_written_into_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASSAY_INVENTORY", raising=False)
+    with pytest.raises(UserError, match="--inventory"):
+        written_inventory()
+    monkeypatch.setenv("ASSAY_INVENTORY", str(tmp_path / "named.yaml"))
+    assert written_inventory() == tmp_path / "named.yaml"
+    assert written_inventory(tmp_path / "given.yaml") == tmp_path / "given.yaml"
+
+
+THREE = """\
+# of the lab
+targets:
+  # the first
+  one:
+    tags: [a]  # inside
+
+    cpu: cortex_a72
+  # the second
+  two: {tags: [b]}
+
+  three:
+    tags:
+    - c
+# the end
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("one", "  one:\n    tags: [a]  # inside\n\n    cpu: cortex_a72\n"),
+        ("two", "  two: {tags: [b]}\n"),
+        ("three", "  three:\n    tags:\n    - c\n"),
+        ("absent", ""),
+    ],
+)
+def test_an_entry_is_taken_out_and_all_else_stays(tmp_path: Path, name: str, gone: str) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text(THREE)
+    path.chmod(0o640)
+    before = load_inventory(path)
+    remove_entry(path, name)
+    assert path.read_text() == THREE.replace(gone, "", 1) and path.stat().st_mode & 0o777 == 0o640
+    assert load_inventory(path) == {other: target for other, target in before.items() if other != name}
+
+
+def test_what_was_added_is_taken_out_again(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text(THREE)
+    target = Target("four", tags=("d",))
+    add_entry(path, target, entry_text(target, "the fourth"))
+    assert "  four:  # the fourth\n" in path.read_text()
+    remove_entry(path, "four")
+    assert path.read_text() == THREE
+    remove_entry(tmp_path / "absent.yaml", "four")
+    assert not (tmp_path / "absent.yaml").exists()
+
+
+def test_an_entry_among_others_on_one_line_is_the_users_to_take_out(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text("targets: {one: {tags: [a]}, two: {tags: [b]}}\n")
+    with pytest.raises(UserError, match="delete the entry `one` yourself"):
+        remove_entry(path, "one")
+    assert path.read_text() == "targets: {one: {tags: [a]}, two: {tags: [b]}}\n"

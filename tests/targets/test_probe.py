@@ -87,7 +87,7 @@ def test_an_entry_says_what_differs_from_the_defaults_and_is_read_back(tmp_path:
     assert yaml.safe_load(text) == {
         "b": {
             "transport": "ssh", "isa": "aarch64", "cpu": "cortex_a72", "address": "10.0.0.7", "user": "pi", "key_file": "~/k: #1",
-            "tags": ["a b", "yes"], "thread_counts": [1, 4],
+            "python": "none", "tags": ["a b", "yes"], "thread_counts": [1, 4],
         }
     }  # fmt: skip
     (tmp_path / "inventory.yaml").write_text("targets:\n" + "".join(f"  {line}\n" for line in text.splitlines()))

@@ -29,9 +29,10 @@ class Region:
 
     def __init__(self, kind: str, host: str, prologue: str = "") -> None:
         program = (
-            f"import os, sys, time\nfrom targets.quiet import timing, working\ninside = lambda: None\n{prologue}\n"
-            f"say = lambda word: print(word, flush=True)\n"
-            f"with {kind}({host!r}, on_wait=lambda: say('waiting')):\n    inside()\n    say('in')\n    sys.stdin.readline()\n"
+            f"import functools, os, sys, time\nfrom targets.quiet import timing, working\ninside = lambda: None\n{prologue}\n"
+            f"say = lambda word: print(word, flush=True)\nsay_once = functools.cache(say)\n"
+            f"def pause():\n    say_once('waiting')\n    time.sleep(0.005)\n"
+            f"with {kind}({host!r}, pause=pause):\n    inside()\n    say('in')\n    sys.stdin.readline()\n"
             f"say('out')\nsys.stdin.readline()\n"
         )
         self.process = subprocess.Popen(
@@ -132,8 +133,13 @@ def test_an_error_inside_gives_the_lock_back() -> None:
 def test_threads_of_one_process_exclude_each_other_too() -> None:
     events: list[str] = []
 
+    def pause() -> None:
+        if not events:
+            events.append("waits")
+        time.sleep(0.005)
+
     def work() -> None:
-        with quiet.working("desk", on_wait=lambda: events.append("waits")):
+        with quiet.working("desk", pause=pause):
             events.append("works")
 
     with quiet.timing("desk"):
@@ -144,6 +150,29 @@ def test_threads_of_one_process_exclude_each_other_too() -> None:
         events.append("timed")
     thread.join()
     assert events == ["waits", "timed", "works"]
+
+
+def test_what_pause_raises_ends_the_wait_and_leaves_no_lock() -> None:
+    """A thread that is told to stop must not wait for another process's whole measurement; nor may it keep the gate shut."""
+
+    def give_up() -> None:
+        raise KeyboardInterrupt
+
+    with quiet.working("desk"):
+        refused = []
+
+        def time_it() -> None:
+            try:
+                with quiet.timing("desk", pause=give_up):
+                    raise AssertionError("two at once")
+            except KeyboardInterrupt:
+                refused.append(True)
+
+        thread = threading.Thread(target=time_it)
+        thread.start()
+        thread.join()
+    with quiet.timing("desk"):
+        assert refused
 
 
 @pytest.mark.parametrize("outer", [quiet.timing, quiet.working])
@@ -168,4 +197,19 @@ def test_a_folder_laid_out_by_someone_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / f"assay-{os.getuid()}").symlink_to(tmp_path / "theirs")
     with pytest.raises(CommandFailed, match="not a folder of this user"), quiet.timing("desk"):
+        pass
+
+
+def test_one_at_a_time_does_what_is_named() -> None:
+    """Also among threads; what `pause` raises ends the wait."""
+    with quiet.alone("lease of desk"):
+        with quiet.alone("lease of shed"):
+            pass
+
+        def give_up() -> None:
+            raise TimeoutError
+
+        with pytest.raises(TimeoutError), quiet.alone("lease of desk", pause=give_up):
+            pass
+    with quiet.alone("lease of desk", pause=give_up):
         pass

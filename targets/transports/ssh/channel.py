@@ -1,141 +1,89 @@
-"""One command over an SSH channel: fed, read within bounds, ended at its deadline, told apart from a link that broke."""
+"""A command line over an SSH channel."""
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import BinaryIO
 
 import paramiko
 
-from targets.process import DRAIN_S, GRACE_S, TICK_S, Kept
+from targets.conversation import Heard
 from targets.session import UNNAMED_SIGNAL, CommandFailed, Unreachable
 from targets.transports.ssh.connection import CHANNEL_S, Transport
 
-CHUNK_BYTES = 1 << 18
-MAX_NOISE_BYTES = 1 << 16
-"""What a login shell's start-up files may print before our command begins."""
-START_S = 60.0
-"""For the login shell to begin our command: small boards with long start-up files."""
-KILLED_S = 30.0
-"""For a killed command's end to be told."""
+CHUNK_BYTES = 1 << 22
+DROPBEAR_MAX_BYTES = 9000
+"""Of a command line (its MAX_CMD_LEN): at a longer one it hangs up."""
+OPENINGS = 5
+"""dropbear 2022.83 now and then closes a new channel when a command on another ends, before it has looked what was to run there."""
 
 
-@dataclass
-class MarkedStream:
-    """A stream from the line `MARK PID` on; what came before is a login shell's noise."""
+class SshChannel:
+    """See `targets.conversation.Channel`."""
 
-    mark: str
-    kept: Kept
-    noise: bytearray = field(default_factory=bytearray)
-    pid: int | None = None
-
-    def add(self, chunk: bytes) -> None:
-        if self.pid is not None:
-            self.kept.add(chunk)
-            return
-        self.noise += chunk
-        if match := re.search(rb"%b (\d{1,10})\n" % self.mark.encode(), self.noise):
-            self.pid = int(match[1])
-            self.kept.add(bytes(self.noise[match.end() :]))
-        elif len(self.noise) > MAX_NOISE_BYTES:
-            raise CommandFailed("the account's start-up files print too much; let them be silent without a terminal")
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    exit_status: int
-    """Negative: by that signal."""
-    timed_out: bool
-
-
-class Conversation:
-    """A command on its own channel. `end(pid, hard)` has the device end its process group: first gently, then for good."""
-
-    def __init__(self, transport: Transport, command: bytes, stdin: BinaryIO, out: MarkedStream, err: MarkedStream) -> None:
-        self.out, self.err = out, err
-        self.channel = transport.open_session(timeout=CHANNEL_S)
+    def __init__(self, transport: Transport, line: bytes) -> None:
         self._transport = transport
         self._news = threading.Event()
-        for buffer in (self.channel.in_buffer, self.channel.in_stderr_buffer):
-            buffer.set_event(self._news)
-        self._stdin = stdin
-        self.channel.exec_command(command)
-        self._sender = threading.Thread(target=self._send, daemon=True)
-        self._sender.start()
+        if "dropbear" in transport.remote_version and len(line) > DROPBEAR_MAX_BYTES:
+            raise CommandFailed(
+                f"{len(line)} bytes of command, and dropbear takes {DROPBEAR_MAX_BYTES}; pass what is long by a file"
+            )
+        self._channel = self._begun(line)
 
-    def until_end(self, timeout_s: float, end: Callable[[int, bool], None]) -> Ended:
-        """Read to the command's end, which the device makes sure of at the deadline; the deadline counts from its beginning."""
+    def _begun(self, line: bytes) -> paramiko.Channel:
+        """A channel on which the command was accepted."""
+        opening = 0
+        while True:
+            opening += 1
+            try:
+                channel = self._transport.open_session(timeout=CHANNEL_S)
+                for buffer in (channel.in_buffer, channel.in_stderr_buffer):
+                    buffer.set_event(self._news)
+                channel.exec_command(line)
+            except paramiko.ChannelException:
+                raise
+            except paramiko.SSHException:
+                if opening == OPENINGS or not self._transport.is_active():
+                    raise
+            else:
+                return channel
+
+    def send(self, data: bytes) -> None:
         try:
-            deadline, timed_out, killed = time.monotonic() + START_S, False, False
-            begun = False
-            while not self.channel.status_event.is_set():
-                self._read_for(TICK_S, deadline)
-                now = time.monotonic()
-                if not begun and self.out.pid is not None:
-                    begun, deadline = True, now + timeout_s
-                elif now >= deadline:
-                    if self.out.pid is None:
-                        raise Unreachable(f"the login shell did not begin our command within {START_S:g} s")
-                    if killed:
-                        raise Unreachable("a killed command did not end; the device hangs")
-                    killed = timed_out
-                    end(self.out.pid, killed)
-                    timed_out, deadline = True, now + (KILLED_S if killed else GRACE_S)
-            status = self._status()
-            if self.out.pid is not None:
-                end(self.out.pid, True)
-            self._drain()
-            return Ended(status, timed_out)
-        finally:
-            self.channel.close()
-            self._sender.join()
+            self._channel.sendall(data)
+        except (EOFError, paramiko.SSHException) as error:
+            raise BrokenPipeError(str(error)) from error
 
-    def _send(self) -> None:
-        """In a thread of its own: a command may fill its output before it reads its input."""
-        try:
-            while chunk := self._stdin.read(CHUNK_BYTES):
-                self.channel.sendall(chunk)
-            self.channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException):
-            return  # the command or the link has ended, which the reader sees; a file cut short is found by its sha256
+    def end_input(self) -> None:
+        self._channel.shutdown_write()
 
-    def _read(self) -> bool:
-        """Move what is there; whether there was something."""
-        moved = False
-        while self.channel.recv_ready():
-            self.out.add(self.channel.recv(1 << 22))
-            moved = True
-        while self.channel.recv_stderr_ready():
-            self.err.add(self.channel.recv_stderr(1 << 22))
-            moved = True
-        return moved
+    def receive(self, timeout_s: float) -> Heard:
+        if not self._is_ready() and not self._channel.eof_received:
+            self._news.wait(timeout_s)
+        if not self._is_ready() and self._channel.eof_received:  # only the exit status is awaited
+            self._channel.status_event.wait(timeout_s)
+        return Heard(
+            self._channel.recv(CHUNK_BYTES) if self._channel.recv_ready() else b"",
+            self._channel.recv_stderr(CHUNK_BYTES) if self._channel.recv_stderr_ready() else b"",
+        )
 
-    def _read_for(self, tick_s: float, deadline: float) -> None:
-        """Until nothing is left to read, then wait a moment for more, or at the end of both streams for the exit status."""
-        while self._read():
-            if time.monotonic() >= deadline:
-                return
-        wait_s = max(0.0, min(tick_s, deadline - time.monotonic()))
-        if self.channel.eof_received:
-            self.channel.status_event.wait(wait_s)
-        else:
-            self._news.wait(wait_s)
+    def _is_ready(self) -> bool:
+        return self._channel.recv_ready() or self._channel.recv_stderr_ready()
 
-    def _drain(self) -> None:
-        """To the end of both streams, though not for ever: someone who was not killed may hold them open."""
-        stop = time.monotonic() + DRAIN_S
-        while not self.channel.eof_received and time.monotonic() < stop:
-            self._read_for(TICK_S, stop)
-        self._read()
+    @property
+    def is_silent(self) -> bool:
+        return bool(self._channel.eof_received) and not self._is_ready()
 
-    def _status(self) -> int:
-        if (name := self._transport.exit_signals.pop(self.channel.chanid, None)) is not None:
+    @property
+    def exit_status(self) -> int | None:
+        if not self._channel.status_event.is_set():
+            return None
+        if (name := self._transport.exit_signals.get(self._channel.chanid)) is not None:
             return -signal.Signals[f"SIG{name}"] if f"SIG{name}" in signal.Signals.__members__ else UNNAMED_SIGNAL
-        if self.channel.exit_status < 0:
-            raise Unreachable("the connection was lost while a command ran; the device ends it when it notices")
-        return self.channel.exit_status
+        if self._channel.exit_status < 0:
+            raise Unreachable("the connection was lost; what ran there is ended by the device when it notices")
+        return self._channel.exit_status
+
+    def close(self) -> None:
+        self._channel.close()
+        self._transport.exit_signals.pop(self._channel.chanid, None)

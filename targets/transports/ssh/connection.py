@@ -103,6 +103,8 @@ def _route(target: Target) -> list[_Hop]:
     device = _hop(config, target.address, target.user, target.port)
     if target.key_file:
         device = replace(device, key_files=(str(Path(target.key_file).expanduser()),), only_these_keys=True)
+    if target.known_hosts:
+        device = replace(device, known_hosts=(str(Path(target.known_hosts).expanduser()),))
     jumps = target.jump or settings.get("proxyjump", "none")
     if jumps.lower() == "none":
         return [device]

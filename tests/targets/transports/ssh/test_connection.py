@@ -47,6 +47,16 @@ def test_a_host_that_is_not_known_is_refused_with_its_fingerprint(sshd: Any, tar
     assert listed.stdout.split()[1] in message and known.read_text() == ""
 
 
+def test_known_hosts_of_the_inventory_are_the_only_ones_that_are_asked(
+    sshd: Any, target: Target, own_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pinned").write_text("")
+    refused(replace(target, known_hosts=str(tmp_path / "pinned")), CommandFailed, "is not known")
+    (tmp_path / "pinned").write_text(sshd.known_host)
+    (own_home / ".ssh" / "known_hosts").write_text("")
+    works(replace(target, known_hosts=str(tmp_path / "pinned")))
+
+
 def test_a_changed_host_key_is_refused_and_stays_refused(sshd: Any, target: Target, own_home: Path, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     other = (tmp_path / "other.pub").read_text().split()

@@ -19,7 +19,7 @@ from targets.target import Target
 from targets.transports import connect
 
 pytestmark = pytest.mark.peers
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[2]
 HARNESS = """
 import json, sys
 from targets.target import Target
@@ -30,9 +30,11 @@ with connect(Target(**{key: tuple(value) if isinstance(value, list) else value f
 """
 
 
-@pytest.fixture
-def target(sshd: Any, ssh_target: Callable[[Any], Target]) -> Target:
-    return ssh_target(sshd)
+@pytest.fixture(params=["sshd", "android", "old_adbd"])
+def target(request: pytest.FixtureRequest) -> Target:
+    way = "ssh_target" if request.param == "sshd" else "adb_target"
+    made: Target = request.getfixturevalue(way)(request.getfixturevalue(request.param))
+    return made
 
 
 def harness(target: Target) -> subprocess.Popen[bytes]:
@@ -124,8 +126,10 @@ def test_a_work_directory_that_cannot_be_is_told(target: Target, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("work_dir", "is_at"), [("", ".cache/assay/device/device"), ("~/some where", "some where")])
-def test_the_work_directory_is_found_from_the_accounts_home(sshd: Any, target: Target, work_dir: str, is_at: str) -> None:
-    with connect(replace(target, work_dir=work_dir)) as session:
+def test_the_work_directory_is_found_from_the_accounts_home(
+    sshd: Any, ssh_target: Callable[[Any], Target], work_dir: str, is_at: str
+) -> None:
+    with connect(replace(ssh_target(sshd), work_dir=work_dir)) as session:
         assert session.run(["pwd"], timeout_s=30).stdout.decode().strip() == str(sshd.folder / "home" / is_at)
     assert (sshd.folder / "home" / is_at).stat().st_mode & 0o777 == 0o700
 
