@@ -29,7 +29,7 @@ STATISTICS = ("estimate", "low", "high", "level", "interval", "samples", "launch
 CSV_COLUMNS = (*RECORD_FIELDS, *AXES, *STATUS_FIELDS, *METRIC_FIELDS, *STATISTICS)
 SAMPLE_FIELDS = ("value", "launch", "timed", "loops", "start_s")
 ROW_GROUP = 1 << 17
-_INTEGERS = {"threads", "batch", "attempt"}
+_INTEGERS = {"threads", "batch", "frequency_hz", "attempt"}
 
 
 def write(records: Iterable[Record], to: Path | IO[bytes], format_: str) -> None:
@@ -78,7 +78,7 @@ def _write_parquet(records: Iterable[Record], file: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
     text = {name: pa.string() for name in (*RECORD_FIELDS, *AXES, *STATUS_FIELDS, *METRIC_FIELDS)}
-    integers = dict.fromkeys(_INTEGERS, pa.int32())
+    integers = dict.fromkeys(_INTEGERS, pa.int32()) | {"frequency_hz": pa.int64()}
     columns = {
         "value": pa.float64(),
         "launch": pa.uint16(),

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-CELL_AXES = ("model", "method", "backend", "target", "threads", "batch")
+STATE_AXES = ("cpus", "governor", "frequency_hz")
+POINT_AXES = ("threads", "batch", *STATE_AXES)
+CELL_AXES = ("model", "method", "backend", "target", *POINT_AXES)
 ROW_AXES = (*CELL_AXES, "family", "strength")
 """What a table's rows may be. A method whose one number is swept, like `prune(sparsity=0.5)`, is a family and a strength."""
 COLUMN_AXES = (*ROW_AXES, "metric")

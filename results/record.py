@@ -126,6 +126,17 @@ class Axes:
     batch: int = 1
     layer: str | None = None
     """Name of the one layer that is measured; None for the whole network."""
+    cpus: str | None = None
+    """CPUs that the runner is bound to: `0-3,6`. None: any; here and below None says that the suite asks for nothing."""
+    governor: str | None = None
+    """Of the CPUs' clocks."""
+    frequency_hz: int | None = None
+    """That the CPUs' clocks are held at."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the suite does not ask for is left out, so that a record of before there was such an axis keeps its hash."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if value is not None or name == "layer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,7 @@ class Record:
         """The whole record as plain JSON values, samples included (one line of JSON Lines)."""
         document: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         document["schema"] = SCHEMA_VERSION
-        document["axes"] = dataclasses.asdict(self.axes)
+        document["axes"] = self.axes.to_json()
         document["claims"], document["provenance"] = dict(self.claims), dict(self.provenance)
         document["measurements"] = [_measurement_json(m) for m in self.measurements]
         return document

@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeDecorator
 
 from results.record import plain
 
-HEAD = "0001"
+HEAD = "0004"
 """The migration that leaves a database with these tables (a test holds it to the newest one in `migrations/versions/`)."""
 
 REVISION_TABLE = "assay_revision"
@@ -62,6 +62,8 @@ def _axes() -> tuple[Column[Any], ...]:
         *(Column(name, Text, nullable=False) for name in ("model", "method", "backend", "target")),
         *(Column(name, Integer, nullable=False) for name in ("threads", "batch")),
         Column("layer", Text),
+        *(Column(name, Text) for name in ("cpus", "governor")),
+        Column("frequency_hz", BigInteger),
     )
 
 
@@ -147,3 +149,23 @@ LAUNCHES = Table(
     Column("document", JsonText, nullable=False),
 )
 """Process launches of cells that have no record yet: durable as each ends, gone with the record that holds them."""
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("device", String, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("holder", JsonText, nullable=False),
+)
+"""The highest lease seen of each device (`results/fence.py`)."""
+
+DEVICE_EVENTS = Table(
+    "device_events",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("target", String, nullable=False, index=True),
+    Column("event", String, nullable=False),
+    Column("reason", JsonText),
+    Column("happened", String, nullable=False),
+)
+"""How visits to devices ended, and who is in quarantine (`results/quarantine.py`)."""

@@ -11,14 +11,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from results import query
+from results import quarantine, query
 from results.database import Place, StoreError, connect, parse_place, prepare, reporting, revision, writer
+from results.fence import StaleLease, admit, highest_token
+from results.quarantine import Quarantine
 from results.query import FinishedCell, Past, RunCell
 from results.record import Json, PlannedCell, Record, Run
 from results.rows import cell_row, record_rows, run_row
 from results.schema import LAUNCHES, MEASUREMENTS, RECORDS, RUN_CELLS, RUNS, SAMPLES
 
-__all__ = ["FinishedCell", "RunCell", "Store", "StoreError", "exists", "open_store"]
+__all__ = ["FinishedCell", "Quarantine", "RunCell", "StaleLease", "Store", "StoreError", "exists", "open_store"]
 
 _PAGE = 100
 """Records held at once while all are read."""
@@ -90,7 +92,8 @@ class Store:
     def append(self, record: Record) -> None:
         """Keep what a cell left behind, in one transaction: the record, its samples, the answer to the run's cell; its journal goes.
 
-        Refused, and nothing kept: an id that is there, a cell that its run has not planned or that is answered already.
+        Refused, and nothing kept: an id that is there, a cell that its run has not planned or that is answered already, and (StaleLease)
+        what was measured under a lease (`provenance["device"]["lease"]`) of a device that has had a later one.
         """
         name = f"record {record.id} ({query.label(record.axes)})"
         try:
@@ -99,6 +102,7 @@ class Store:
             raise StoreError(f"{name} cannot be kept: {error}") from error
         refusal = f"{name} is refused: it, or another record of its cell, is there already, or its run {record.run_id} is not"
         with self._writing(refusal) as connection:
+            _admit(connection, record.provenance.get("device"))
             key = connection.execute(sa.insert(RECORDS), rows.record).inserted_primary_key
             assert key is not None
             for table, children in ((MEASUREMENTS, rows.measurements), (SAMPLES, rows.samples)):
@@ -121,11 +125,46 @@ class Store:
                 raise StoreError(f"run {run_id} is not in {self.place.name}: begin it first")
 
     def journal_launch(self, run_id: str, input_hash: str, index: int, document: Json) -> None:
-        """Keep one process launch of a cell as soon as it ends. The same launch again takes the place of the first."""
+        """Keep one process launch of a cell as soon as it ends. The same launch again takes the place of the first.
+
+        StaleLease for one under a lease (`document["lease"]`) of a device that has had a later one.
+        """
         key = {"run_id": run_id, "input_hash": input_hash, "launch": index}
         with self._writing(f"launch {index} is refused: its run {run_id} is not in the store") as connection:
+            _admit(connection, document)
             connection.execute(sa.delete(LAUNCHES).filter_by(**key))
             connection.execute(sa.insert(LAUNCHES), {**key, "document": document})
+
+    def fence(self, lease: Json) -> None:
+        """From now on, what was measured under earlier leases of the device is refused; StaleLease if this is one of them."""
+        with self._writing(f"the lease of {lease['device']} is refused") as connection:
+            admit(connection, lease)
+
+    def highest_token(self, device: str) -> int:
+        """Of the leases of a device that the store knows; 0: none."""
+        with self._reading() as connection:
+            return highest_token(connection, device)
+
+    def void_launches(self, run_id: str, launches: Collection[tuple[str, int]]) -> None:
+        """Forget journalled launches, by input hash and index: the device was not as it should be while they ran."""
+        with self._writing(f"launches of run {run_id} are refused") as connection:
+            for input_hash, index in launches:
+                connection.execute(sa.delete(LAUNCHES).filter_by(run_id=run_id, input_hash=input_hash, launch=index))
+
+    def note_visit(self, target: str, fault: str | None, at: str) -> None:
+        """How a visit to a device ended, at a time (UTC, ISO 8601): by a fault of the device's, or (None) well."""
+        with self._writing(f"the visit to {target} is refused") as connection:
+            quarantine.note_visit(connection, target, fault, at)
+
+    def quarantined(self) -> dict[str, Quarantine]:
+        """The targets that may not be touched."""
+        with self._reading() as connection:
+            return quarantine.quarantined(connection)
+
+    def release(self, target: str, reason: str, at: str) -> Quarantine:
+        """Let a target be used again; what it was in quarantine for."""
+        with self._writing(f"the release of {target} is refused") as connection:
+            return quarantine.release(connection, target, reason, at)
 
     def launches(self, run_id: str, input_hash: str) -> dict[int, Json]:
         """The journalled launches of a run's cell, by index."""
@@ -257,3 +296,9 @@ class Store:
     def _unknown(self, kind: str, name: str, near: Sequence[str]) -> StoreError:
         hint = f" Did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
         return StoreError(f"no {kind} `{name}` in the store {self.place.name}.{hint}")
+
+
+def _admit(connection: Connection, measured: Json | None) -> None:
+    """What was measured without a lease (a prebuilt artifact by hand, a cell that met no device) has no fence to pass."""
+    if measured and (lease := measured.get("lease")):
+        admit(connection, lease)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -18,6 +19,8 @@ import pytest
 import sqlalchemy as sa
 
 from results.record import Axes, Measurement, PlannedCell, Record, Run, Samples
+
+_POINTS: tuple[tuple[Any, ...], ...] = ((), ("0-3,6", "performance", 2_400_000_000), (None, "schedutil"))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +91,9 @@ def make_record() -> Callable[..., Record]:
             "cell_key": f"{number:04x}cell",
             "input_hash": f"{number:04x}input",
             "machine_key": "machine",
-            "axes": Axes(f"model{number}", "float32", "onnxruntime", "local", 2, 4, None if number % 2 else "conv1"),
+            "axes": Axes(
+                f"model{number}", "float32", "onnxruntime", "local", 2, 4, None if number % 2 else "conv1", *_POINTS[number % 3]
+            ),
             "status": "ok",
             "reason": None,
             "error_class": None,

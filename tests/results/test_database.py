@@ -133,20 +133,20 @@ def test_an_older_store_is_migrated_and_keeps_its_records(
         store.append(record)
     later = tmp_path / "later 100%"
     shutil.copytree(SCRIPTS, later, ignore=shutil.ignore_patterns("__pycache__"))
-    (later / "versions" / "0002_note.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (later / "versions" / "later_note.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = 'later', '{HEAD}'\n"
         "def upgrade():\n    op.add_column('records', sa.Column('note', sa.Text(), nullable=False, server_default='none'))\n"
     )
     place = parse_place(store_url)
     engine = connect(place)
     for _ in range(2):  # the second finds nothing to do
-        prepare(engine, place, later, "0002")
+        prepare(engine, place, later, "later")
         with engine.begin() as connection:
-            assert revision(connection) == "0002"
+            assert revision(connection) == "later"
             assert connection.execute(sa.text("SELECT id, note FROM records")).all() == [(record.id, "none")]
     engine.dispose()
     with pytest.raises(
-        StoreError, match=r"made by a newer Assay \(revision 0002; this one knows up to 0001\): upgrade Assay, or"
+        StoreError, match=rf"made by a newer Assay \(revision later; this one knows up to {HEAD}\): upgrade Assay, or"
     ):
         open_store(store_url)
 
@@ -155,14 +155,14 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(store_url: str, tmp_p
     open_store(store_url).close()
     broken = tmp_path / "broken"
     shutil.copytree(SCRIPTS, broken, ignore=shutil.ignore_patterns("__pycache__"))
-    (broken / "versions" / "0002_broken.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (broken / "versions" / "later_broken.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = 'later', '{HEAD}'\n"
         "def upgrade():\n    op.add_column('records', sa.Column('note', sa.Text()))\n    op.execute('SELECT * FROM not_there')\n"
     )
     place = parse_place(store_url)
     engine = connect(place)
     with pytest.raises(StoreError, match="not_there"):
-        prepare(engine, place, broken, "0002")
+        prepare(engine, place, broken, "later")
     with engine.begin() as connection:
         assert revision(connection) == HEAD
         assert "note" not in {column["name"] for column in sa.inspect(connection).get_columns("records")}

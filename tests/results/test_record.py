@@ -105,6 +105,23 @@ def test_any_change_changes_the_hash(record: Record, data: st.DataObject) -> Non
     assert changed.sha256() != record.sha256()
 
 
+def test_an_axis_that_a_suite_does_not_name_is_not_in_the_document() -> None:
+    """A record of before there was such an axis keeps its hash."""
+    axes = Axes("m", "float32", "onnxruntime", "local")
+    known = {
+        "model": "m",
+        "method": "float32",
+        "backend": "onnxruntime",
+        "target": "local",
+        "threads": 1,
+        "batch": 1,
+        "layer": None,
+    }
+    assert axes.to_json() == known
+    more: dict[str, Any] = {"cpus": "0-3", "governor": "performance", "frequency_hz": 3_000_000_000}
+    assert dataclasses.replace(axes, **more).to_json() == known | more
+
+
 def test_one_sample_more_or_other_changes_the_hash() -> None:
     def record(values: list[float]) -> Record:
         latency = Measurement("latency", "s", "measured", "clock", Samples.of(values))
