@@ -22,21 +22,33 @@ TRIPLES: Mapping[str, str] = {
 }
 """Instruction set, as `uname -m` names it -> zig's target. musl: a static program runs whatever libc the device has."""
 FLAGS = ("-static", "-s", "-O3", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+RUNNER = Path(__file__).parent / "runners" / "program"
+"""C of the runner and `model.h`, which a network's C implements to become a program with it."""
 TIMEOUT_S = 900.0
 """The first build for a target also builds its libc: 20 to 100 s."""
 
 
-def compiled(sources: Sequence[Path], target: Target) -> Path:
-    """A static program for a device, from the cache if these sources were built for it before. BuildError quotes the compiler."""
+def runner_program(model: Sequence[Path], target: Target, *, flags: Sequence[str] = ()) -> Path:
+    """The program that runs the network whose C (`runners/program/model.h`) this is: an artifact's first file."""
+    return compiled([*sorted(RUNNER.glob("*.c")), *model], target, headers=sorted(RUNNER.glob("*.h")), flags=flags)
+
+
+def compiled(sources: Sequence[Path], target: Target, *, headers: Sequence[Path] = (), flags: Sequence[str] = ()) -> Path:
+    """A static program for a device, from the cache if these sources were built for it before. BuildError quotes the compiler.
+
+    `headers` are found by their names alone; `flags` are the compiler's, beside those of every program.
+    """
     triple, cpu = _machine(target)
-    arguments = ("-target", triple, f"-mcpu={cpu}", *FLAGS)
-    contents = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
+    arguments = ("-target", triple, f"-mcpu={cpu}", *FLAGS, *flags)
+    contents = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*sources, *headers)]
     key = hashlib.sha256("\n".join((*arguments, *contents, version("ziglang"), *_native_cpu(cpu))).encode()).hexdigest()
     folder = cache_root() / "programs" / key
+    include = [f"-I{parent}" for parent in dict.fromkeys(header.parent for header in headers)]
     with locked(key):
         if not folder.is_dir():
             with appearing(folder) as scratch:
-                _compile([sys.executable, "-m", "ziglang", "cc", *arguments, *map(str, sources), "-o", str(scratch / "program")])
+                words = [*arguments, *include, *map(str, sources), "-lm", "-pthread", "-o", str(scratch / "program")]
+                _compile([sys.executable, "-m", "ziglang", "cc", *words])
     return folder / "program"
 
 

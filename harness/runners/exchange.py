@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import secrets
 import signal
 import tempfile
@@ -39,6 +40,10 @@ MAX_OUTPUT_BYTES = 1 << 30
 MAX_STDOUT_BYTES = MAX_DOCUMENT_BYTES + (1 << 10)
 """The document between its marks."""
 STDERR_LINES = 12
+_HINTS: Mapping[int, str] = {
+    signal.SIGKILL: "; most likely out of memory: see the device's kernel log",
+    signal.SIGILL: "; it was built for another CPU than the device has: see the target's `cpu`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +52,22 @@ class Deployed:
 
     artifact_sha256: str
     folder: str
-    file: str
-    """The one that the backend's `load` opens."""
-    runner: str
+    files: tuple[str, ...]
+    """The first is the one that the backend's `load` opens, or the program that is started; the second one's weights, where they are apart."""
+    command: tuple[str, ...]
+    """What a request is handed to: an interpreter and the Python runner, or a program that is its own runner."""
     backend: str
+    """The backend's file, which holds the device's half; empty for a program."""
     options: Mapping[str, Any]
     """`threads`, and the backend's own parameters."""
-    requires: tuple[str, ...]
+    requires: tuple[str, ...] = ()
     """Distributions whose versions are reported."""
-    python: str
-    """The interpreter that runs the runner."""
+    sysfs: str = "/sys"
+    """Where the device's frequencies and temperatures are read."""
+    count_instructions: bool = False
+    """Whether the runner counts them beside the time."""
+    cpus: tuple[int, ...] | None = None
+    """Those that the runner binds itself to; None: any."""
 
 
 def deploy(
@@ -71,6 +82,25 @@ def deploy(
 
     `python` is another interpreter than the session's own.
     """
+    folder, files = _pushed(session, artifact)
+    runner, backend = _addressed("runners", RUNNER), _addressed("backends", backend_file)
+    session.push(RUNNER, runner)
+    session.push(backend_file, backend)
+    command = (python or session.python, "-B", runner)
+    return Deployed(artifact.sha256, folder, files, command, backend, dict(options), tuple(requires))
+
+
+def deploy_program(session: Session, artifact: Artifact, options: Mapping[str, Any]) -> Deployed:
+    """Push the artifact's files, the first of which is a program that is its own runner (`runners/program/`)."""
+    program = artifact.folder / artifact.files[0].name
+    if not os.access(program, os.X_OK):
+        raise BuildError(f"{program} may not be executed; a backend that builds programs must make them executable")
+    folder, files = _pushed(session, artifact)
+    return Deployed(artifact.sha256, folder, files, (f"{folder}/{files[0]}",), "", dict(options))
+
+
+def _pushed(session: Session, artifact: Artifact) -> tuple[str, tuple[str, ...]]:
+    """The folder on the device and the names of its files."""
     folder = f"artifacts/{artifact.sha256[:32]}"
     for file in artifact.files:
         if file_sha256(artifact.folder / file.name) != file.sha256:
@@ -78,12 +108,7 @@ def deploy(
                 f"{artifact.folder / file.name} was changed after it was built; delete {artifact.folder} and run again"
             )
         session.push(artifact.folder / file.name, f"{folder}/{file.name}")
-    runner, backend = _addressed("runners", RUNNER), _addressed("backends", backend_file)
-    session.push(RUNNER, runner)
-    session.push(backend_file, backend)
-    return Deployed(
-        artifact.sha256, folder, artifact.files[0].name, runner, backend, dict(options), tuple(requires), python or session.python
-    )
+    return folder, tuple(file.name for file in artifact.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +146,7 @@ def ask(
         "mode": mode,
         "backend": deployed.backend,
         "folder": deployed.folder,
-        "file": deployed.file,
+        "files": deployed.files,
         "options": deployed.options,
         "inputs": inputs,
         "outputs": outputs,
@@ -129,6 +154,9 @@ def ask(
         "batched": batch is not None,
         "sampling": None if sampling is None else dataclasses.asdict(sampling),
         "distributions": deployed.requires,
+        "sysfs": deployed.sysfs,
+        "count_instructions": deployed.count_instructions,
+        "cpus": deployed.cpus,
         "limit_s": timeout_s + 5,
     }
     try:
@@ -140,12 +168,12 @@ def ask(
             file.write_text(json.dumps(request))
             session.push(file, f"{folder}/request.json")
         result = session.run(
-            [deployed.python, "-B", deployed.runner, f"{folder}/request.json"],
+            [*deployed.command, f"{folder}/request.json"],
             timeout_s=timeout_s,
             environment={"OMP_NUM_THREADS": str(deployed.options.get("threads", 1)), "OPENBLAS_NUM_THREADS": "1"},
             max_output_bytes=MAX_STDOUT_BYTES,
         )
-        reply = _reply(result, nonce, timeout_s)
+        reply = _reply(result, nonce, timeout_s, is_program=not deployed.backend)
         if reply.mode != mode or [file.file for file in reply.outputs] != outputs:
             raise RunnerError("the runner's document does not name the outputs that it was asked for")
         return Exchange(reply, tuple(_pull(session, file) for file in reply.outputs), result.duration_s)
@@ -153,7 +181,7 @@ def ask(
         session.remove(folder)
 
 
-def _reply(result: CommandResult, nonce: str, timeout_s: float) -> Document:
+def _reply(result: CommandResult, nonce: str, timeout_s: float, *, is_program: bool) -> Document:
     if result.timed_out:
         raise RunnerError(
             f"the runner was stopped after {timeout_s:g} s; raise `max_launch_s`, or use a smaller network{_tail(result)}"
@@ -162,12 +190,12 @@ def _reply(result: CommandResult, nonce: str, timeout_s: float) -> Document:
         name = (
             signal.Signals(-result.exit_status).name if -result.exit_status in set(signal.Signals) else str(-result.exit_status)
         )
-        hint = "; most likely out of memory: see the device's kernel log" if result.exit_status == -signal.SIGKILL else ""
+        hint = _HINTS.get(-result.exit_status, "")
         raise RunnerError(f"the runner was killed by signal {name}{hint}{_tail(result)}")
-    if result.exit_status in (126, 127):
-        raise RunnerError(
-            f"the runner could not be started: no Python at {result.argv[0]} on the device; set `python`{_tail(result)}"
-        )
+    # A shell on the way may take a program of another instruction set for a script, whose first syntax error is status 2.
+    if result.exit_status in ((2, 126, 127) if is_program else (126, 127)):
+        why = "it is no program for this device; set `isa` and `cpu`" if is_program else "no Python there; set `python`"
+        raise RunnerError(f"the runner {result.argv[0]} could not be started on the device: {why}{_tail(result)}")
     if result.exit_status not in (0, 3):
         raise RunnerError(f"the runner ended with exit status {result.exit_status}{_tail(result)}")
     if result.truncated and len(result.stdout) == MAX_STDOUT_BYTES:

@@ -54,8 +54,19 @@ def main(path: str) -> None:
     sys.excepthook = functools.partial(fail, say, request)
     # Should no one be there to end this process, the system does: SIGALRM works in native code that never returns, too.
     signal.setitimer(signal.ITIMER_REAL, request["limit_s"])
+    run_on(request["cpus"])
     document = {"answer": answer, "time": time_launch, "profile": profile}[request["mode"]](request)
     say({"schema": SCHEMA, "nonce": request["nonce"], "mode": request["mode"], **document}, 0)
+
+
+def run_on(cpus: Sequence[int] | None) -> None:
+    """Bind this process, and so every thread that it will start, to these CPUs; before the backend is loaded, which may count them."""
+    if cpus is None:
+        return
+    os.sched_setaffinity(0, cpus)
+    allowed = sorted(os.sched_getaffinity(0))
+    if allowed != sorted(cpus):  # the kernel leaves out what is not there without a word
+        raise OSError(f"of the CPUs {list(cpus)} that were asked for, {allowed} are there and may be used")
 
 
 def answer(request: Mapping[str, Any]) -> Document:
@@ -93,7 +104,7 @@ def time_launch(request: Mapping[str, Any]) -> Document:
     network, document = opened(request)
     inputs = read_inputs(request["inputs"][0])
     network.set_inputs([first_rows(array, request["batch"]) for array in inputs] if request["batched"] else inputs)
-    document["state_before"] = machine_state()
+    document["state_before"] = machine_state(request["sysfs"])
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -103,8 +114,8 @@ def time_launch(request: Mapping[str, Any]) -> Document:
     time_samples(samples, request["sampling"], loops)
     document["process_after"] = process_state()
     document["memory"]["peak_rss_bytes"] = memory_bytes("VmHWM")
-    document["state_after"] = machine_state()
-    document["samples"] = samples.columns
+    document["state_after"] = machine_state(request["sysfs"])
+    document["samples"] = {**samples.columns, **uncounted(request)}
     document["outputs"] = [write_outputs(network, network.outputs(), request["outputs"][0])]
     return document
 
@@ -124,6 +135,12 @@ def profile(request: Mapping[str, Any]) -> Document:
     document["outputs"] = [write_outputs(network, network.outputs(), request["outputs"][0])]
     document["operators"] = list(network.operators(runs))
     return document
+
+
+def uncounted(request: Mapping[str, Any]) -> Document:
+    """Instructions are counted where they are asked of a program that is its own runner; an interpreter's would drown the network's."""
+    reason = "the Python runner counts no instructions: they would be the interpreter's, too"
+    return {"instructions": None, "instructions_reason": reason} if request["count_instructions"] else {}
 
 
 class Samples:
@@ -188,14 +205,14 @@ def opened(request: Mapping[str, Any]) -> tuple[Any, Document]:
     spec.loader.exec_module(module)
     resident = memory_bytes("VmRSS")
     begin = time.perf_counter_ns()
-    network = module.load(request["folder"], request["file"], request["options"])
+    network = module.load(request["folder"], request["files"][0], request["options"])
     end = time.perf_counter_ns()
     return network, {
         "load_s": (end - begin) / 1e9,
         "clock": {"name": clock_name(), "step_s": clock_step_s()},
         "memory": {"rss_before_load_bytes": resident, "rss_after_load_bytes": memory_bytes("VmRSS")},
         "facts": dict(network.facts()),
-        "python": {"implementation": platform.python_implementation(), "version": platform.python_version()},
+        "runner": {"implementation": platform.python_implementation(), "version": platform.python_version()},
         "versions": {name: version(name) for name in request["distributions"]},
     }
 
@@ -235,10 +252,10 @@ def describe(array: Any, reading: Any) -> Document:
     return {"shape": list(array.shape), "dtype": array.dtype.str, "quantization": quantization}
 
 
-def machine_state() -> Document:
+def machine_state(sysfs: str) -> Document:
     """Clock, frequencies and temperatures just now, null where the kernel does not show them."""
-    frequencies = glob_numbers("/sys/devices/system/cpu/cpufreq", "policy*/scaling_cur_freq", 1e3)
-    temperatures = glob_numbers("/sys/class/thermal", "thermal_zone*/temp", 1e-3)
+    frequencies = glob_numbers(f"{sysfs}/devices/system/cpu/cpufreq", "policy*/scaling_cur_freq", 1e3)
+    temperatures = glob_numbers(f"{sysfs}/class/thermal", "thermal_zone*/temp", 1e-3)
     return {
         "monotonic_s": time.perf_counter_ns() / 1e9,
         "frequency_hz": frequencies or None,

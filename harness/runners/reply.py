@@ -74,6 +74,13 @@ class OutputFile(_Part):
     tensors: Annotated[list[Tensor], Field(min_length=1, max_length=1000)]
 
 
+class Software(_Part):
+    """What runs the runner: `CPython` and its version, or `C` and the compiler's."""
+
+    implementation: Word
+    version: Word
+
+
 class Clock(_Part):
     name: Word
     step_s: Positive
@@ -121,12 +128,19 @@ class Columns(_Part):
     duration_ns: list[Count]
     loops: list[Annotated[int, Field(ge=1, lt=2**32)]]
     timed: list[bool]
+    instructions: list[Count] | None = None
+    """Retired while the sample's inferences ran, in the process and its threads, without the kernel's."""
+    instructions_reason: Word | None = None
+    """Why there are none although they were asked for."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Columns:
-        lengths = {len(self.start_ns), len(self.duration_ns), len(self.loops), len(self.timed)}
+        counted = self.start_ns if self.instructions is None else self.instructions
+        lengths = {len(self.start_ns), len(self.duration_ns), len(self.loops), len(self.timed), len(counted)}
         if len(lengths) != 1:
             raise ValueError(f"sample columns have different lengths: {sorted(lengths)}")
+        if self.instructions is not None and self.instructions_reason is not None:
+            raise ValueError("instructions, and a reason why there are none")
         if self.timed != sorted(self.timed):
             raise ValueError("a warm-up sample follows a timed one")
         ends = [start + duration for start, duration in zip(self.start_ns, self.duration_ns, strict=True)]
@@ -162,8 +176,9 @@ class Document(_Part):
     memory: Memory
     facts: dict[str, JsonValue]
     """The network's own: runtime version, delegate really used, share of operators it took, threads."""
-    python: dict[Word, Word]
+    runner: Software
     versions: dict[Word, Word | None]
+    """Of the distributions that were asked for."""
     outputs: Annotated[list[OutputFile], Field(min_length=1)]
     samples: Columns | None = None
     warmup: Warmup | None = None
@@ -225,6 +240,13 @@ def check_timing(document: Document, sampling: Sampling, wall_s: float) -> Colum
     return columns
 
 
+def check_affinity(document: Document, cpus: Sequence[int] | None) -> None:
+    """That the timed process was bound to the CPUs that were asked for, at its beginning and still at its end."""
+    for process in (document.process_before, document.process_after):
+        if cpus is not None and process is not None and sorted(process.affinity or ()) != sorted(cpus):
+            raise RunnerError(f"the runner was to be bound to CPUs {list(cpus)}; it ran on {process.affinity}")
+
+
 def read_outputs(content: bytes, file: OutputFile) -> tuple[npt.NDArray[Any], ...]:
     """The arrays of an npz file, each exactly as the document described it; nothing is unpickled, nothing grows on reading."""
     try:
@@ -248,7 +270,7 @@ def real(array: npt.NDArray[Any], quantization: Quantized | None) -> npt.NDArray
 def pack_inputs(inputs: Sequence[npt.NDArray[Any]]) -> bytes:
     """in0, in1, ... as the runner reads them."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{f"in{index}": array for index, array in enumerate(inputs)})  # type: ignore[arg-type]
+    np.savez(buffer, **{f"in{index}": np.asarray(array, order="C") for index, array in enumerate(inputs)})  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +15,7 @@ import pytest
 
 from harness.artifact import Artifact
 from harness.errors import BuildError, RunnerError
-from harness.runners.exchange import Deployed, ask, deploy
+from harness.runners.exchange import Deployed, ask, deploy, deploy_program
 from harness.suite import Sampling
 from targets.session import CommandFailed, Session
 from targets.target import Target
@@ -83,7 +85,7 @@ document = {{
     "schema": 1, "nonce": request["nonce"], "mode": request["mode"], "load_s": 0.1,
     "clock": {{"name": "CLOCK_MONOTONIC", "step_s": 1e-9}},
     "memory": {{"rss_before_load_bytes": None, "rss_after_load_bytes": None, "peak_rss_bytes": None}},
-    "facts": {{}}, "python": {{}}, "versions": {{}},
+    "facts": {{}}, "runner": {{"implementation": "bad", "version": "1"}}, "versions": {{}},
     "outputs": [],
 }}
 def answer(shape=(3, 2)):
@@ -109,10 +111,10 @@ def deployed(session: Session, artifact: Artifact, backend: Path, **options: Any
 def test_an_artifact_is_put_in_a_folder_of_its_content(device: Callable[..., Session], artifact: Artifact, backend: Path) -> None:
     session = device()
     found = deployed(session, artifact, backend)
-    assert found.artifact_sha256 == artifact.sha256 and found.file == "model.bin"
+    assert found.artifact_sha256 == artifact.sha256 and found.files == ("model.bin", "more weights.bin")
     assert session.pull(f"{found.folder}/more weights.bin", max_bytes=4) == b"more"
     assert session.pull(found.backend, max_bytes=1 << 20).decode() == BACKEND
-    assert found.runner.endswith("/python_runner.py") and found.backend.endswith("/doubling.py")
+    assert found.command[-1].endswith("/python_runner.py") and found.backend.endswith("/doubling.py")
     again = deployed(session, artifact, backend)
     assert again == found
     backend.write_text(BACKEND + "\n")
@@ -221,7 +223,9 @@ def test_the_bad_device_is_good_when_it_behaves(device: Callable[..., Session], 
 
 def test_a_device_without_python_is_told_of(tmp_path: Path, artifact: Artifact, backend: Path) -> None:
     target = Target("device", work_dir=str(tmp_path / "work"), python="/no/such/python3")
-    refused = pytest.raises(RunnerError, match="no Python at /no/such/python3 on the device; set `python`")
+    refused = pytest.raises(
+        RunnerError, match="/no/such/python3 could not be started on the device: no Python there; set `python`"
+    )
     with connect(target) as session, refused:
         ask(session, deployed(session, artifact, backend), "answer", [[X]], 60, batch=1)
 
@@ -229,3 +233,83 @@ def test_a_device_without_python_is_told_of(tmp_path: Path, artifact: Artifact, 
 def test_a_library_may_say_a_lot_on_standard_error(device: Callable[..., Session], artifact: Artifact, backend: Path) -> None:
     session = device("answer(); say(); sys.stderr.write('x' * (20 << 20))")
     assert ask(session, deployed(session, artifact, backend), "answer", [[X]], 60, batch=1).reply.nonce
+
+
+@pytest.fixture
+def program(tmp_path: Path, programs: Any) -> Artifact:
+    """A network that is its own runner."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    shutil.copy(programs(), folder / "network")
+    return Artifact.of(folder, ("network",), {})
+
+
+def inputs(command: float = 1) -> list[np.ndarray]:
+    x, bias = np.ones((2, 4), np.float32), np.zeros((2, 1), np.float32)
+    x[0, 0] = command
+    return [x, bias]
+
+
+@pytest.mark.toolchain
+def test_a_program_is_asked_without_python(tmp_path: Path, program: Artifact) -> None:
+    with connect(Target("device", work_dir=str(tmp_path / "work"), python="none")) as session:
+        put = dataclasses.replace(deploy_program(session, program, {"threads": 1}), count_instructions=True)
+        assert put.command == (f"artifacts/{program.sha256[:32]}/network",) and put.files == ("network",)
+        found = ask(session, put, "answer", [inputs(), inputs(2)], 60, batch=2)
+        assert [arrays[0][0].tolist() for arrays in found.arrays()] == [[36, 44, 52], [36, 46, 56]]
+        timed = ask(session, put, "time", [inputs()], 60, batch=2, sampling=Sampling(warmup_s=0, min_s=0.01, min_sample_s=1e-4))
+        assert timed.reply.samples is not None and timed.reply.runner.implementation == "C"
+        assert (timed.reply.samples.instructions is None) != (timed.reply.samples.instructions_reason is None)
+        assert left_on(session) == []
+        assert session.run(["find", "runners", "backends"], timeout_s=10).stdout == b""
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (900, "killed by signal SIGSEGV|exit status 1; it said:\n.*AddressSanitizer"),
+        (902, "more than it may say"),
+        (903, "without one whole document"),
+        (904, "killed by signal SIGILL; it was built for another CPU than the device has: see the target's `cpu`"),
+        (905, "exit status 5; it said:\n.*last words"),
+    ],
+)
+def test_a_program_that_fails_is_told_of(tmp_path: Path, program: Artifact, command: int, message: str) -> None:
+    with connect(Target("device", work_dir=str(tmp_path / "work"), python="none")) as session:
+        put = deploy_program(session, program, {"threads": 1})
+        with pytest.raises(RunnerError, match=f"(?s){message}"):
+            ask(session, put, "answer", [inputs(command)], 60, batch=2)
+        assert left_on(session) == []
+
+
+@pytest.mark.toolchain
+def test_a_program_that_hangs_is_stopped(tmp_path: Path, program: Artifact) -> None:
+    with connect(Target("device", work_dir=str(tmp_path / "work"), python="none")) as session:
+        put = deploy_program(session, program, {"threads": 1})
+        with pytest.raises(RunnerError, match="stopped after 1 s; raise `max_launch_s`"):
+            ask(session, put, "answer", [inputs(901)], 1.0, batch=2)
+        assert session.run(["find", ".", "-name", "request.json"], timeout_s=10).stdout == b""
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"\x7fELF of another machine", 126), (b"#!/bin/sh\nexit 2\n", 2)])
+def test_a_program_of_another_machine_is_told_of(tmp_path: Path, content: bytes, status: int) -> None:
+    """Status 2: a shell on the way took it for a script."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "network").write_bytes(content)
+    (tmp_path / "other" / "network").chmod(0o755)
+    with connect(Target("device", work_dir=str(tmp_path / "work"), python="none")) as session:
+        put = deploy_program(session, Artifact.of(tmp_path / "other", ("network",), {}), {"threads": 1})
+        assert session.run(put.command, timeout_s=10).exit_status == status
+        with pytest.raises(
+            RunnerError, match="/network could not be started on the device: it is no program for this device; set `isa`"
+        ):
+            ask(session, put, "answer", [inputs()], 60, batch=2)
+
+
+def test_a_program_that_may_not_be_executed_is_not_put_anywhere(tmp_path: Path, artifact: Artifact) -> None:
+    with (
+        connect(Target("device", work_dir=str(tmp_path / "work"))) as session,
+        pytest.raises(BuildError, match=r"model\.bin may not be executed"),
+    ):
+        deploy_program(session, artifact, {"threads": 1})

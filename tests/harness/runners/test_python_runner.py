@@ -83,7 +83,10 @@ class Device:
             "mode": mode,
             "backend": "numpy_backend.py",
             "folder": "artifact",
-            "file": "weights.npy",
+            "files": ["weights.npy"],
+            "sysfs": "/sys",
+            "cpus": None,
+            "count_instructions": False,
             "options": {"threads": 1, **options},
             "inputs": [f"in{index}.npz" for index in range(len(inputs))],
             "outputs": [f"out{index}.npz" for index in range(len(inputs))],
@@ -163,7 +166,7 @@ def test_the_document_says_what_ran(device: Device) -> None:
     document = device.run("answer", [[examples(1)]], {"threads": 3, "allocate": 100 << 20})
     assert document["versions"] == {"numpy": np.__version__, "no-such-distribution": None}
     assert document["facts"] == {"threads": 3, "file": str(device.folder / "numpy_backend.py")}
-    assert document["python"]["version"] == sys.version.split()[0]
+    assert document["runner"]["version"] == sys.version.split()[0]
     assert document["clock"]["name"] == "CLOCK_MONOTONIC" and 0 < document["clock"]["step_s"] < 1e-3
     memory = document["memory"]
     before, peak = memory["rss_before_load_bytes"], memory["peak_rss_bytes"]
@@ -270,6 +273,22 @@ def test_what_goes_wrong_is_in_the_document(device: Device, options: dict[str, s
     assert document["error"]["class"] == kind and document["error"]["message"].startswith(message)
     assert len(document["error"]["message"]) <= 2000
     assert set(document) == {"schema", "nonce", "mode", "error"}
+
+
+def test_the_process_is_bound_to_the_cpus_that_were_asked_for(device: Device) -> None:
+    """Before the backend is loaded: it may count them."""
+    last = max(os.sched_getaffinity(0))
+    seen = "open('seen', 'w').write(str(os.sched_getaffinity(0)))"
+    document = device.run("time", [[examples(1)]], options={"load": seen}, cpus=[last])
+    assert document["process_before"]["affinity"] == document["process_after"]["affinity"] == [last]
+    assert (device.folder / "seen").read_text() == str({last})
+
+
+@pytest.mark.parametrize("others", [[], [0]])
+def test_cpus_that_are_not_there_are_an_error(device: Device, others: list[int]) -> None:
+    command = device.request("answer", [[examples(1)]], cpus=[*others, 1023])
+    result = subprocess.run(command, cwd=device.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 3 and ("that were asked for" if others else "Invalid argument") in result.stdout
 
 
 def test_an_error_while_timing_is_told(device: Device) -> None:

@@ -24,6 +24,7 @@ from harness.runners.reply import (
     Failure,
     OutputFile,
     Quantized,
+    check_affinity,
     check_timing,
     pack_inputs,
     parse_reply,
@@ -50,7 +51,7 @@ ANSWER: dict[str, Any] = {
     "clock": {"name": "CLOCK_MONOTONIC", "step_s": 1e-9},
     "memory": {"rss_before_load_bytes": 1000, "rss_after_load_bytes": 2000, "peak_rss_bytes": 3000},
     "facts": {"runtime": "x", "share": 0.5, "list": [1, None, {"a": True}]},
-    "python": {"implementation": "CPython", "version": "3.11.7"},
+    "runner": {"implementation": "CPython", "version": "3.11.7"},
     "versions": {"numpy": "2.4.0", "absent": None},
     "outputs": [{"file": "o.npz", "size_bytes": 300, "tensors": [{"shape": [2, 3], "dtype": "<f4", "quantization": None}]}],
 }
@@ -62,6 +63,8 @@ TIME: dict[str, Any] = {
         "duration_ns": [10, 900, 1000, 1000],
         "loops": [1, 5, 5, 5],
         "timed": [False, False, True, True],
+        "instructions": [30, 150, 150, 151],
+        "instructions_reason": None,
     },
     "warmup": {"samples": 2, "seconds": 1e-6, "capped": False, "least_sample_s": 8e-7},
     "state_before": STATE,
@@ -148,7 +151,7 @@ def test_what_is_no_answer_is_told(stdout: bytes, message: str) -> None:
         ("load_s", 0), ("load_s", -1), ("load_s", "1"), ("load_s", True), ("load_s", None), ("load_s", ...),
         ("clock.step_s", 0), ("clock.name", "x" * 201), ("clock.name", 5),
         ("memory.peak_rss_bytes", -1), ("memory.peak_rss_bytes", 2**54), ("memory.peak_rss_bytes", 1.5), ("memory.peak_rss_bytes", ...),
-        ("facts", []), ("facts", ...), ("versions", {"x" * 201: None}), ("python", {"version": 3}),
+        ("facts", []), ("facts", ...), ("versions", {"x" * 201: None}), ("runner", {"version": 3}),
         ("outputs", []), ("outputs.0.tensors", []), ("outputs.0.tensors.0.dtype", "|O"), ("outputs.0.tensors.0.dtype", ">f4"),
         ("outputs.0.tensors.0.shape", [-1]), ("outputs.0.tensors.0.shape", [1] * 17), ("outputs.0.tensors.0.shape", [2**40]),
         ("outputs.0.tensors.0.quantization", {"scale": 0, "zero_point": 0}), ("outputs.0.tensors.0.quantization", {"scale": -1.0, "zero_point": 0}),
@@ -157,6 +160,7 @@ def test_what_is_no_answer_is_told(stdout: bytes, message: str) -> None:
         ("samples.start_ns", [0, 20, 1000]), ("samples.loops", [1, 5, 5, 0]), ("samples.loops", [1, 5, 5, 2**32]),
         ("samples.duration_ns", [10, 900, 1000, 0]), ("samples.duration_ns", [10, 900, 1000, -5]), ("samples.duration_ns", [10, 990, 1000, 1000]),
         ("samples.duration_ns", [10, 900, 1000, 1e3 + 0.5]), ("samples.start_ns", [0, 20, 2000, 1000]), ("samples.timed", [False, True, False, True]),
+        ("samples.instructions", [30, 150, 150]), ("samples.instructions", [30, 150, 150, -1]), ("samples.instructions_reason", "why not"),
         ("samples.timed", [0, 0, 1, 1]), ("process_after.cpu_s", -0.1), ("process_after.affinity", [-1]), ("state_before.celsius", {"z": "hot"}),
     ],
 )  # fmt: skip
@@ -207,6 +211,18 @@ def test_samples_must_agree_with_the_request_and_our_clock(
         return
     with pytest.raises(RunnerError, match=message):
         check_timing(document, rule, wall_s)
+
+
+def test_a_timing_on_other_cpus_than_asked_for_is_refused() -> None:
+    document = parsed(TIME)
+    check_affinity(document, None)
+    check_affinity(document, (1, 0))
+    for cpus in ((0,), (0, 1, 2)):
+        with pytest.raises(RunnerError, match="was to be bound to CPUs"):
+            check_affinity(document, cpus)
+    for value in (None, [0]):
+        with pytest.raises(RunnerError, match="it ran on"):
+            check_affinity(parsed(changed(TIME, "process_after.affinity", value)), (0, 1))
 
 
 def test_an_answer_cannot_pass_for_a_timing() -> None:
