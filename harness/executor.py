@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -48,6 +48,10 @@ OnStep = Callable[[Step, str], None]
 """Called with a step and `started`, `done` or `failed`."""
 
 
+def wait_for_one(futures: Collection[Future[Failure | None]]) -> None:
+    wait(futures, return_when=FIRST_COMPLETED)
+
+
 class Executor:
     """Worker processes on this machine, one a core that may be used; a `with` block, since they end with it."""
 
@@ -65,8 +69,13 @@ class Executor:
         else:
             self.stop()
 
-    def run(self, steps: Sequence[Step]) -> dict[str, Failure | None]:
-        """Do the steps and all they need; the answer has every one of them by key, None where the result is in the cache."""
+    def run(
+        self, steps: Sequence[Step], wait_for_any: Callable[[Collection[Future[Failure | None]]], None] = wait_for_one
+    ) -> dict[str, Failure | None]:
+        """Do the steps and all they need; the answer has every one of them by key, None where the result is in the cache.
+
+        `wait_for_any` returns when one of the futures is done: who has other work meanwhile does it there.
+        """
         order = list(dict.fromkeys(_with_needs(steps)))
         ended: dict[str, Failure | None] = {step.key: None for step in order if step.is_done()}
         waiting = [step for step in order if step.key not in ended]
@@ -87,7 +96,8 @@ class Executor:
                 running[self._submit(on_trial)] = on_trial
             if not running:
                 continue
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            wait_for_any(running)
+            finished = [future for future in running if future.done()]
             broken = [running[future] for future in finished if isinstance(future.exception(), BrokenProcessPool)]
             if broken:
                 self.stop()

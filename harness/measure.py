@@ -15,16 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness import environment, plugins
 from harness.artifact import Artifact
+from harness.backend import runner
 from harness.check import Check, check, require
 from harness.criterion import METHODS, Criterion
 from harness.data import Batch
 from harness.errors import RunnerError
-from harness.runners.exchange import Deployed, ask, deploy
-from harness.runners.reply import Columns, Document, OperatorTime, OutputFile, check_timing, read_outputs, real
+from harness.plugins import Choice
+from harness.runners.exchange import Deployed, ask, deploy, deploy_program
+from harness.runners.reply import Columns, Document, OperatorTime, OutputFile, check_affinity, check_timing, read_outputs, real
 from harness.suite import Sampling
 from results.record import Measurement, Origin, Samples
 from targets.session import Session
+from targets.target import Target
 
 __all__ = [
     "Answer",
@@ -36,6 +40,7 @@ __all__ = [
     "artifact_size",
     "check",
     "deploy",
+    "deploy_backend",
     "measurements",
     "quality",
     "require",
@@ -92,6 +97,23 @@ class Launch:
         return Launch(reply, base64.b64decode(document["content"], validate=True), document["wall_s"])
 
 
+def deploy_backend(
+    session: Session, artifact: Artifact, choice: Choice, target: Target, threads: int, cpus: tuple[int, ...] | None = None
+) -> Deployed:
+    """A backend's artifact put on a target, with all that is needed to run it there: on so many threads, with the choice's parameters.
+
+    `cpus`: those that it is bound to; None: any.
+    """
+    backend = plugins.instantiate("backends", choice)
+    options = {"threads": threads} | {field.name: getattr(backend, field.name) for field in dataclasses.fields(backend)}
+    if runner(backend) == "program":
+        deployed = deploy_program(session, artifact, options)
+    else:
+        python = environment.interpreter(choice.name, target)
+        deployed = deploy(session, artifact, plugins.path("backends", choice.name), options, backend.requires, python)
+    return dataclasses.replace(deployed, sysfs=target.sysfs, count_instructions=target.counts_instructions, cpus=cpus)
+
+
 def answer(session: Session, deployed: Deployed, inputs: Sequence[Array], *, batch: int, timeout_s: float) -> Answer:
     """The network's outputs for n examples: one array [n, ...] an input, run in chunks of `batch` by one process."""
     rows = len(inputs[0]) if inputs else 0
@@ -121,6 +143,7 @@ def time_launch(
     if batch is not None:
         _check_rows(exchange.reply, [batch])
     check_timing(exchange.reply, sampling, exchange.wall_s)
+    check_affinity(exchange.reply, deployed.cpus)
     exchange.arrays()
     return Launch(exchange.reply, exchange.contents[0], exchange.wall_s)
 
@@ -134,8 +157,12 @@ def operators(
     return exchange.reply.operators
 
 
-def measurements(launches: Sequence[Launch], origin: Origin) -> tuple[Measurement, ...]:
-    """latency, load_time, peak_memory and model_memory, from all process launches of a cell in order."""
+def measurements(launches: Sequence[Launch], target: Target) -> tuple[Measurement, ...]:
+    """latency, load_time, peak_memory and model_memory, from all process launches of a cell in order; instructions, where they were asked for.
+
+    What the target cannot tell (`no_time`, `no_memory`) is null.
+    """
+    origin, no_time = target.origin, target.no_time or None
     replies = [launch.reply for launch in launches]
     memory = [reply.memory for reply in replies]
     grown = [
@@ -149,7 +176,8 @@ def measurements(launches: Sequence[Launch], origin: Origin) -> tuple[Measuremen
             "s",
             origin,
             f"one inference call (a whole batch) in the runner's process, inputs set before; a sample repeats it for at least {least:g} s",
-            _latency(launches),
+            None if no_time else _latency(launches),
+            no_time,
             clock=replies[0].clock.name,
             flags=_flags(replies),
         ),
@@ -158,17 +186,19 @@ def measurements(launches: Sequence[Launch], origin: Origin) -> tuple[Measuremen
             "s",
             origin,
             "the backend's load: import of its runtime, opening of the artifact",
-            _per_launch([reply.load_s for reply in replies]),
+            None if no_time else _per_launch([reply.load_s for reply in replies]),
+            no_time,
             clock=replies[0].clock.name,
         ),
-        _memory("peak_memory", "VmHWM of the runner's process after timing", origin, [m.peak_rss_bytes for m in memory], ()),
+        _memory("peak_memory", "VmHWM of the runner's process after timing", target, [m.peak_rss_bytes for m in memory], ()),
         _memory(
             "model_memory",
             "VmHWM after timing less VmRSS before the backend's load: runtime, weights and activations, without interpreter and NumPy",
-            origin,
+            target,
             grown,
             ("peak_memory",),
         ),
+        *_instructions(launches, origin),
     )
 
 
@@ -204,17 +234,37 @@ def _document(reply: Document) -> dict[str, Any]:
     return reply.model_dump(mode="json", by_alias=True)
 
 
+def _instructions(launches: Sequence[Launch], origin: Origin) -> tuple[Measurement, ...]:
+    """None at all where no launch was asked for them; null with the reason where one could not count."""
+    columns = _columns(launches)
+    reason = next((column.instructions_reason for column in columns if column.instructions_reason), None)
+    counts = [column.instructions for column in columns if column.instructions is not None]
+    if not reason and len(counts) < len(columns):
+        return ()
+    method = "instructions retired for one inference call (a whole batch), without the kernel's, by the CPU's own counter (perf_event_open)"
+    samples = None if reason else _per_inference(columns, counts)
+    return (Measurement("instructions", "1", origin, method, samples, reason, clock="instructions"),)
+
+
 def _latency(launches: Sequence[Launch]) -> Samples:
-    columns = [launch.reply.samples for launch in launches]
-    parts = [_columns(column, index) for index, column in enumerate(columns) if column is not None]
+    columns = _columns(launches)
+    return _per_inference(columns, [np.array(column.duration_ns, np.float64) / 1e9 for column in columns])
+
+
+def _columns(launches: Sequence[Launch]) -> list[Columns]:
+    return [launch.reply.samples for launch in launches if launch.reply.samples is not None]
+
+
+def _per_inference(columns: Sequence[Columns], totals: Sequence[npt.ArrayLike]) -> Samples:
+    """What each sample took of something, in all its loops together, as samples of one inference."""
+    parts = [_launch_samples(column, total, launch) for launch, (column, total) in enumerate(zip(columns, totals, strict=True))]
     return Samples(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Samples)})
 
 
-def _columns(columns: Columns, launch: int) -> Samples:
-    start_ns, duration_ns = np.array(columns.start_ns, np.float64), np.array(columns.duration_ns, np.float64)
-    loops = np.array(columns.loops, np.uint32)
+def _launch_samples(columns: Columns, totals: npt.ArrayLike, launch: int) -> Samples:
+    start_ns, loops = np.array(columns.start_ns, np.float64), np.array(columns.loops, np.uint32)
     return Samples(
-        value=duration_ns / 1e9 / loops,
+        value=np.asarray(totals, np.float64) / loops,
         launch=np.full(len(loops), launch, np.uint16),
         timed=np.array(columns.timed, np.bool_),
         loops=loops,
@@ -226,11 +276,11 @@ def _per_launch(values: Sequence[float]) -> Samples:
     return dataclasses.replace(Samples.of(values), launch=np.arange(len(values), dtype=np.uint16))
 
 
-def _memory(metric: str, method: str, origin: Origin, values: Sequence[int | None], derived_from: tuple[str, ...]) -> Measurement:
+def _memory(metric: str, method: str, target: Target, values: Sequence[int | None], derived_from: tuple[str, ...]) -> Measurement:
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return Measurement(metric, "B", origin, method, None, "the device has no /proc/self/status", derived_from=derived_from)
-    return Measurement(metric, "B", origin, method, _per_launch(known), derived_from=derived_from)
+    reason = target.no_memory or ("the device has no /proc/self/status" if len(known) < len(values) else None)
+    samples = None if reason else _per_launch(known)
+    return Measurement(metric, "B", target.origin, method, samples, reason, derived_from=derived_from)
 
 
 def _flags(replies: Sequence[Document]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def test_the_host_half_answers_statically(name: str) -> None:
     assert "gpu" in (backend.supports(WORKLOAD, "float32", Target("card", kind="gpu")) or "")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if shape.runner(plugins.load("backends", name)) == "python"])
 def test_the_device_half_is_a_function_of_folder_file_and_options(name: str) -> None:
     load = importlib.import_module(f"harness.backends.{name}").load
     assert list(inspect.signature(load).parameters) == ["folder", "file", "options"]
@@ -42,3 +42,15 @@ def test_the_file_imports_with_nothing_but_the_standard_library(name: str) -> No
     code = f"import runpy; runpy.run_path({str(plugins.path('backends', name))!r})"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_device_without_python_runs_programs_alone() -> None:
+    bare, full = Target("board", isa="aarch64", transport="ssh", python="none"), Target("board", isa="aarch64", transport="ssh")
+    for name in NAMES:
+        backend = plugins.load("backends", name)
+        reason = shape.refusal(Choice(name), WORKLOAD, "float32", bare, 1)
+        if shape.runner(backend) == "program":
+            assert reason == shape.refusal(Choice(name), WORKLOAD, "float32", full, 1)
+        else:
+            assert reason == f"{name} runs in Python, and target `board` has none (`python: none`)"
+    assert "program" in {shape.runner(plugins.load("backends", name)) for name in NAMES}

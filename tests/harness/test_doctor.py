@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,10 @@ import pytest
 from harness import doctor
 from harness.doctor import examine
 from targets.session import CommandResult
+from targets.state import journal
+from targets.state.settings import Setting
 from targets.target import Target
+from targets.transports import connect
 
 
 def test_this_machine_is_examined_and_every_complaint_says_how_to_mend_it() -> None:
@@ -39,20 +44,63 @@ def test_what_is_noisy_or_missing_on_a_device_is_said(monkeypatch: pytest.Monkey
     facts = {"cpu_model": "x", "cores": 4, "kernel": "6", "virtualization": "QEMU", "isa": "armv7l"}
     state = {
         "load_average": [3.5, 1.0, 1.0],
-        "cpufreq": [{"governor": "powersave"}],
+        "cpufreq": [{"policy": "policy0", "governor": "powersave"}],
+        "throttling": {"firmware_bits": 0x50001, "android_thermal_status": 2},
         "temperatures": [{"type": "cpu", "celsius": 40.0}, {"type": "gpu", "celsius": 81.0}],
     }
     monkeypatch.setattr(doctor, "connect", connect)
     monkeypatch.setattr(doctor, "machine_facts", lambda _session: facts)
-    monkeypatch.setattr(doctor, "state", lambda _session: state)
+    monkeypatch.setattr(doctor, "state", lambda _session, **_: state)
     said = {finding.what: finding.level for finding in examine(Target("board", isa="aarch64", max_celsius=70))}
     for what, level in (
         ("a virtual machine (QEMU)", "noise"),
         ("load average 3.50 on 4 cores", "noise"),
         ("governor powersave", "noise"),
+        ("this account may not set the clock", "note"),
+        ("since it was started the device was under-voltage, throttled", "noise"),
+        ("Android's thermal status is 2", "noise"),
         ("SMT is on", "noise"),
         ("the inventory says aarch64, the device is armv7l", "missing"),
         ("81 °C, the inventory allows 70", "noise"),
         ("no Python at /no/python on board", "missing"),
     ):
         assert any(text.startswith(what) and found == level for text, found in said.items()), what
+
+
+def test_an_emulated_device_without_python_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its times are not real: no load or clock makes them worse."""
+
+    @contextmanager
+    def connect(_target: Target) -> Iterator[Bare]:
+        yield Bare()
+
+    unknown = {"value": None, "reason": "emulated"}
+    facts = {"cpu_model": "cortex-a72", "cores": unknown, "kernel": "6", "virtualization": "qemu-user 7.2", "isa": "aarch64"}
+    monkeypatch.setattr(doctor, "connect", connect)
+    monkeypatch.setattr(doctor, "machine_facts", lambda _session: facts)
+    monkeypatch.setattr(
+        doctor, "state", lambda _session, **_: {"load_average": [9.0], "cpufreq": unknown, "temperatures": unknown}
+    )
+    monkeypatch.setattr(doctor, "_host", lambda: ())
+    said = {finding.what.partition(":")[0]: finding.level for finding in examine(Target("arm", transport="qemu", isa="aarch64"))}
+    assert said == {"cortex-a72, kernel 6": "good", "emulated by qemu-user 7.2": "note", "no Python": "note"}
+
+
+def test_a_device_that_a_killed_run_left_tuned_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    file = tmp_path / "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+    file.parent.mkdir(parents=True)
+    file.write_text("performance\n")
+    target = Target("board", work_dir=str(tmp_path / "work"), sysfs=str(tmp_path / "sys"))
+    journals = tmp_path / "data/assay/journals"
+    setting = Setting("devices/system/cpu/cpufreq/policy0/scaling_governor", "ondemand", "performance", "performance")
+    with connect(target) as session:
+        kept = journal.begin(session, target, journals, (setting,))
+        try:
+            found = [finding for finding in examine(target) if finding.what.startswith("left tuned by a run that was killed")]
+        finally:
+            journal.clear(session, target, journals, kept)
+    assert [(finding.level, setting.name in finding.what) for finding in found] == [("noise", True)]
+    assert file.read_text() == "performance\n"  # looked at, not touched
+    assert not any("left tuned" in finding.what for finding in examine(target))
+    (Path("/var/tmp") / f"assay-state-{os.getuid()}" / journal.file_there(target)).unlink()

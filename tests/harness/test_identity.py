@@ -19,7 +19,7 @@ POINT: Point = (Workload(Choice("mlp"), "digits"), Choice("float32"), Choice("on
 
 @pytest.fixture
 def suite() -> Suite:
-    return load_suite("smoke", known_targets=("local",))
+    return load_suite("smoke", known_targets={"local": Target("local")})
 
 
 def test_identity_is_the_same_for_the_same_inputs(suite: Suite) -> None:

@@ -153,7 +153,7 @@ def test_a_launch_survives_the_journal(launches: list[Launch]) -> None:
     text = json.dumps(launches[0].to_json(), allow_nan=False)
     again = Launch.from_json(json.loads(text))
     assert again == launches[0] and again != launches[1]
-    assert measure.measurements([again], "measured") == measure.measurements(launches[:1], "measured")
+    assert measure.measurements([again], DEVICE) == measure.measurements(launches[:1], DEVICE)
 
 
 def test_a_journal_that_was_tampered_with_is_refused(launches: list[Launch]) -> None:
@@ -169,7 +169,7 @@ def test_whole_tensors_are_timed_as_they_are(session: Session, artifact: Artifac
 
 
 def test_latency_keeps_every_sample_with_its_launch(launches: list[Launch]) -> None:
-    latency = by_metric(measure.measurements(launches, "emulated"))["latency"]
+    latency = by_metric(measure.measurements(launches, EMULATED))["latency"]
     samples = latency.samples
     assert samples is not None
     assert (latency.unit, latency.origin, latency.clock) == ("s", "emulated", "CLOCK_MONOTONIC")
@@ -188,7 +188,7 @@ def test_latency_keeps_every_sample_with_its_launch(launches: list[Launch]) -> N
 
 
 def test_each_launch_leaves_its_memory_and_load_time(launches: list[Launch]) -> None:
-    found = by_metric(measure.measurements(launches, "measured"))
+    found = by_metric(measure.measurements(launches, DEVICE))
     assert set(found) == {"latency", "load_time", "peak_memory", "model_memory"}
     for metric, unit in (("load_time", "s"), ("peak_memory", "B"), ("model_memory", "B")):
         samples = found[metric].samples
@@ -206,15 +206,40 @@ def changed(launch: Launch, part: str, **values: Any) -> Launch:
 
 def test_memory_that_was_not_seen_is_null_with_a_reason(launches: list[Launch]) -> None:
     blind = changed(launches[1], "memory", peak_rss_bytes=None)
-    found = by_metric(measure.measurements([launches[0], blind], "measured"))
+    found = by_metric(measure.measurements([launches[0], blind], DEVICE))
     for metric in ("peak_memory", "model_memory"):
         assert found[metric].samples is None and found[metric].reason == "the device has no /proc/self/status"
     assert found["latency"].samples is not None
 
 
+def test_instructions_are_a_measurement_of_their_own_where_they_were_asked_for(launches: list[Launch]) -> None:
+    assert "instructions" not in by_metric(measure.measurements(launches, EMULATED))
+    counted = []
+    for number, launch in enumerate(launches):
+        columns = launch.reply.samples
+        assert columns is not None
+        counted.append(changed(launch, "samples", instructions=[(7 + number) * loops for loops in columns.loops]))
+    found = by_metric(measure.measurements(counted, EMULATED))
+    latency, instructions = found["latency"], found["instructions"]
+    assert latency.samples is not None and instructions.samples is not None
+    assert (instructions.unit, instructions.clock, instructions.origin) == ("1", "instructions", "emulated")
+    assert instructions.samples.value.tolist() == [7 + launch for launch in instructions.samples.launch]
+    for column in ("launch", "timed", "loops", "start_s"):
+        np.testing.assert_array_equal(getattr(instructions.samples, column), getattr(latency.samples, column))
+
+
+def test_instructions_that_one_launch_could_not_count_are_null_with_the_reason(launches: list[Launch]) -> None:
+    columns = launches[0].reply.samples
+    assert columns is not None
+    good = changed(launches[0], "samples", instructions=[7] * len(columns.loops))
+    bad = changed(launches[1], "samples", instructions_reason="the kernel counts no instructions")
+    found = by_metric(measure.measurements([good, bad], DEVICE))["instructions"]
+    assert found.samples is None and found.reason == "the kernel counts no instructions"
+
+
 def test_what_spoils_a_timing_is_flagged(launches: list[Launch]) -> None:
     def flags(*changes: Launch) -> tuple[str, ...]:
-        return by_metric(measure.measurements(changes, "measured"))["latency"].flags
+        return by_metric(measure.measurements(changes, DEVICE))["latency"].flags
 
     after = launches[0].reply.process_after
     assert after is not None

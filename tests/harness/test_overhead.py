@@ -36,7 +36,7 @@ def test_a_thousand_cells(null_backend: None, answer_in_process: Callable[..., N
         f"models: [{{mlp: {{epochs: 1}}}}]\nmethods: [float32]\nbackends: [{{nothing: {{index: {list(range(1, count + 1))}}}}}]\n"
         "sampling: {launches: 3, min_samples: 50, min_s: 0.5, evaluation_size: 64}\n"
     )
-    suite = load_suite(str(path), known_targets=("local",))
+    suite = load_suite(str(path), known_targets={"local": Target("local")})
     cells = plan(suite, TARGETS, identify(suite, TARGETS), lambda _hashes: {})
     first = cells[0]
     export = build_step(first.workload, first.method, first.backend, first.target, 1, suite.seed).needs[0]
@@ -62,7 +62,7 @@ def test_a_plan_of_a_hundred_thousand_cells(benchmark: Any, tmp_path: Path) -> N
     )
 
     def load_and_plan() -> int:
-        suite = load_suite(str(path), known_targets=("local",))
+        suite = load_suite(str(path), known_targets={"local": Target("local")})
         return len(plan(suite, TARGETS, identify(suite, TARGETS), lambda _hashes: {}))
 
     assert benchmark.pedantic(load_and_plan, rounds=1) == 20 * strengths

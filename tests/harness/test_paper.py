@@ -11,6 +11,7 @@ from harness.paper import METRICS
 from harness.suite import Suite, load_suite
 from reports.metrics import METRICS as PRINTED
 from results.paper import LAYOUTS, FigureSpec, TableSpec
+from targets.target import Target
 
 SUITE = """\
 models: [mlp, small_cnn]
@@ -43,7 +44,7 @@ figures:
 def _load(text: str, tmp_path: Path) -> Suite:
     path = tmp_path / "suite.yaml"
     path.write_text(SUITE + text)
-    return load_suite(str(path), known_targets=("local",))
+    return load_suite(str(path), known_targets={"local": Target("local")})
 
 
 def test_a_table_resolves_its_patterns_to_labels_in_the_suites_order(tmp_path: Path) -> None:

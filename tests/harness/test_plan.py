@@ -25,7 +25,7 @@ def suite(tmp_path: Path) -> Suite:
         "backends: [onnxruntime, litert, torch]\noperating_points: {threads: [1, 2]}\n"
         "exclude:\n  - {method: magnitude_prune, backend: torch}\n  - {threads: 2, model: mlp}\n"
     )
-    return load_suite(str(path), known_targets=("local",))
+    return load_suite(str(path), known_targets={"local": Target("local")})
 
 
 def identity(point: Point) -> str:
@@ -155,3 +155,24 @@ def test_only_refuses_what_names_no_cell_many_or_one_that_is_left_out(suite: Sui
     ):
         with pytest.raises(UserError, match=says):
             restricted(cells, (start,))
+
+
+def test_an_operating_point_is_part_of_a_cell_and_may_not_suit_every_device(tmp_path: Path) -> None:
+    devices = {"pi": Target("pi", frequencies_hz=(600_000_000,)), "desk": Target("desk", frequencies_hz=(3_000_000_000,))}
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "models: [mlp]\nmethods: [float32]\nbackends: [onnxruntime]\ntargets: [pi, desk]\nbaseline: {frequency_hz: null}\n"
+        "operating_points:\n  - {frequency_hz: [null, 600000000], cpus: [0, 1]}\n  - {governor: performance}\n"
+        'exclude:\n  - {target: desk, governor: performance}\n  - {target: desk, frequency_hz: "", cpus: 0-1}\n'
+    )
+    suite = load_suite(str(path), known_targets=devices)
+    cells = plan(suite, devices, identity, none_done)
+    assert [(c.axes.target, c.axes.cpus, c.axes.governor, c.axes.frequency_hz, c.verdict) for c in cells] == [
+        ("pi", "0-1", None, None, "run"), ("pi", "0-1", None, 600_000_000, "run"), ("pi", None, "performance", None, "run"),
+        ("desk", "0-1", None, None, "excluded"), ("desk", "0-1", None, 600_000_000, "unsupported"), ("desk", None, "performance", None, "excluded"),
+    ]  # fmt: skip
+    assert "desk cannot be held at 600000000 Hz" in str(cells[4].reason)
+    assert len({cell.key for cell in cells}) == 6 and cells[0].key == cell_key(cells[0].axes)
+    assert suite.to_json()["operating_points"][1] == {
+        "threads": 1, "batch": 1, "cpus": "0-1", "governor": None, "frequency_hz": 600_000_000,
+    }  # fmt: skip

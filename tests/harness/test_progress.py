@@ -45,12 +45,12 @@ def test_one_line_a_cell_with_names_as_they_are(capsys: pytest.CaptureFixture[st
     terminal = Terminal(3)
     with terminal:
         terminal.begins([CELL])
-        terminal.phase("measuring [red]x")
+        terminal.phase("board", "measuring [red]x")
         terminal.ended(CELL, record())
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert lines[0] == "1 cells: 1 to run" and "measuring [red]x" in lines[1]
+    assert lines[0] == "1 cells: 1 to run" and lines[1] == "  board: measuring [red]x"
     assert lines[2].startswith("[1/1] ok          [bold]net | float32 | onnxruntime @board t2 b4  2 ms")
 
 
@@ -68,7 +68,7 @@ def test_what_a_device_said_cannot_act_on_the_terminal(capsys: pytest.CaptureFix
     terminal = Terminal(3, verbose=True)
     with terminal:
         terminal.begins([CELL])
-        terminal.phase("measuring \x1b[2Jx")
+        terminal.phase("board", "measuring \x1b[2Jx")
         terminal.ended(CELL, record("failed", "\x1b]0;owned\x07 first\n[1/1] ok  forged\u202e"))
     said = capsys.readouterr().err
     assert all(line.isprintable() for line in said.splitlines()) and r"\x1b]0;owned\x07 first [1/1] ok forged\u202e" in said

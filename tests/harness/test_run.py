@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def suite(tmp_path: Path) -> Suite:
         "models: [{mlp: {epochs: 1}}]\nmethods: [float32]\nbackends: [{nothing: {index: [1, 2, 3]}}]\n"
         "sampling: {launches: 3, min_samples: 50, min_s: 0.5, evaluation_size: 64}\n"
     )
-    return load_suite(str(tmp_path / "suite.yaml"), known_targets=("local",))
+    return load_suite(str(tmp_path / "suite.yaml"), known_targets={"local": Target("local")})
 
 
 @pytest.fixture
@@ -158,3 +159,57 @@ def test_a_block_that_cannot_be_built_leaves_failed_records_with_the_log(
         for record in conduct(suite, store):
             assert record.status == "failed" and record.error_class == "OSError" and "no compiler" in (record.reason or "")
             assert "said before" in record.provenance["logs"]["tail"]
+
+
+def test_devices_of_different_hosts_are_measured_at_once_and_those_of_one_host_in_turn(
+    reference: np.ndarray, answer_in_process: Install, tmp_path: Path
+) -> None:
+    """The first launch on one host waits for the first on the other; never are two at work on one host."""
+    targets = {
+        name: Target(name, host=host, work_dir=str(tmp_path / name), lease_dir=str(tmp_path / f"{name}.lease"))
+        for name, host in (("a", "desk"), ("b", "shelf"), ("c", "desk"))
+    }
+    text = (tmp_path / "suite.yaml").read_text() + "targets: [a, b, c]\n"
+    (tmp_path / "suite.yaml").write_text(text)
+    suite = load_suite(str(tmp_path / "suite.yaml"), known_targets=targets)
+    meeting, met, working = threading.Barrier(2), set[str](), list[str]()
+
+    def before(request: Mapping[str, Any]) -> None:
+        host = threading.current_thread().name
+        assert host not in working
+        working.append(host)
+        if request["mode"] == "time" and host not in met:
+            met.add(host)
+            meeting.wait(300)
+        working.remove(host)
+
+    answer_in_process(reference, before)
+    threads = threading.active_count()
+    with open_store(str(tmp_path / "s.db")) as store, Executor(1) as executor:
+        cells = plan(suite, targets, identify(suite, targets), lambda _hashes: {})
+        run = Conductor(suite, store, executor, Terminal(3, quiet=True)).conduct(cells)
+        records = [record for _, record in store.run_records(run.id) if record is not None]
+    assert len(records) == 9 and {record.status for record in records} == {"ok"} and met == {"desk", "shelf"}
+    assert threading.active_count() == threads
+
+
+def test_one_device_that_is_gone_does_not_keep_the_others_from_their_records(
+    reference: np.ndarray, answer_in_process: Install, tmp_path: Path
+) -> None:
+    targets = {
+        name: Target(name, host=name, work_dir=str(tmp_path / name), lease_dir=str(tmp_path / f"{name}.lease"))
+        for name in ("a", "b")
+    }
+    (tmp_path / "suite.yaml").write_text((tmp_path / "suite.yaml").read_text() + "targets: [a, b]\n")
+    suite = load_suite(str(tmp_path / "suite.yaml"), known_targets=targets)
+
+    def before(_request: Mapping[str, Any]) -> None:
+        if threading.current_thread().name == "a":
+            raise Unreachable("unplugged")
+
+    answer_in_process(reference, before)
+    with open_store(str(tmp_path / "s.db")) as store, Executor(1) as executor:
+        cells = plan(suite, targets, identify(suite, targets), lambda _hashes: {})
+        run = Conductor(suite, store, executor, Terminal(3, quiet=True)).conduct(cells)
+        ended = {(record.axes.target, record.status) for _, record in store.run_records(run.id) if record is not None}
+    assert ended == {("a", "unreachable"), ("b", "ok")}

@@ -37,7 +37,7 @@ def test_every_plugin_is_listed_with_its_parameters() -> None:
 
 
 def test_a_plan_says_every_cell_and_why_not() -> None:
-    suite = load_suite("smoke", known_targets=("local",))
+    suite = load_suite("smoke", known_targets={"local": Target("local")})
     cells = plan(suite, TARGETS, repr, lambda _hashes: {})
     text = show.plan_text(suite, cells)
     assert len(text.splitlines()) == len(cells) + 3 and "PT2E" in text and "excluded" in text

@@ -73,6 +73,35 @@ def test_sources_and_versions_change_the_key(monkeypatch: pytest.MonkeyPatch) ->
     assert train_step(Choice("mlp"), "digits", 0).key == before
 
 
+def test_the_runner_and_the_compiler_are_part_of_a_programs_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    native, other = build(backend=Choice("native")).key, build().key
+    plain = steps.sources_sha256
+
+    def with_another_runner(patterns: tuple[str, ...]) -> str:
+        return "other" if any(pattern.startswith("runners/program/") for pattern in patterns) else plain(patterns)
+
+    for name, patch in (
+        ("sources_sha256", with_another_runner),
+        ("_version", lambda name: "other" if name == "ziglang" else "same"),
+    ):
+        with monkeypatch.context() as patched:
+            for cached in (build_step, steps._toolchain):
+                cached.cache_clear()
+            patched.setattr(steps, name, patch)
+            found = build(backend=Choice("native")).key, build().key
+        assert found[0] != native
+        if name == "sources_sha256":
+            assert found[1] == other
+    for cached in (build_step, steps._toolchain):
+        cached.cache_clear()
+    assert all(any(steps._HERE.glob(pattern)) for pattern in ("toolchain.py", "runners/program/*.c", "runners/program/*.h"))
+
+
+def test_what_is_built_for_this_machine_is_not_what_is_built_for_another_of_its_kind() -> None:
+    """The one may use all that its CPU has."""
+    assert build(target=Target("device")).key != build(target=Target("device", transport="ssh")).key
+
+
 def test_a_checkpoint_is_part_of_the_key_and_must_exist(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(UserError, match="no such file"):

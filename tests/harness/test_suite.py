@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.plugins import matches
-from harness.suite import Gate, OperatingPoint, Suite, load_suite, shipped_suites
+from harness.suite import Gate, OperatingPoint, Suite, cpu_label, load_suite, shipped_suites
+from targets.target import Target
 
 GOOD = """\
 name: good
@@ -30,7 +33,7 @@ tables:
 def load(text: str, tmp_path: Path, name: str = "suite.yaml") -> Suite:
     path = tmp_path / name
     path.write_text(text)
-    return load_suite(str(path), known_targets=("local", "board"))
+    return load_suite(str(path), known_targets={name: Target(name) for name in ("local", "board")})
 
 
 def test_a_suite_resolves_to_its_axes(tmp_path: Path) -> None:
@@ -46,7 +49,7 @@ def test_a_suite_resolves_to_its_axes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", shipped_suites(), ids=lambda path: path.stem)
 def test_every_shipped_suite_resolves_by_name(path: Path) -> None:
-    suite = load_suite(path.stem, known_targets=("local",))
+    suite = load_suite(path.stem, known_targets={"local": Target("local")})
     assert suite.name == path.stem and suite.about
 
 
@@ -140,7 +143,7 @@ def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_suite_names_the_nearest_that_ships(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean `smoke`"):
-        load_suite("smok", known_targets=("local",))
+        load_suite("smok", known_targets={"local": Target("local")})
 
 
 @pytest.mark.parametrize(
@@ -158,3 +161,78 @@ def test_an_unknown_suite_names_the_nearest_that_ships(tmp_path: Path) -> None:
 )
 def test_matches(pattern: str, label: str, is_match: bool) -> None:
     assert matches(pattern, label) is is_match
+
+
+DEVICES = {
+    "pi": Target("pi", thread_counts=(1, 4), frequencies_hz=(600_000_000, 1_500_000_000)),
+    "desk": Target("desk"),
+    "board": Target("board", origin="emulated"),
+}
+
+
+def points(given: str, tmp_path: Path, targets: str = "pi") -> tuple[OperatingPoint, ...]:
+    path = tmp_path / "points.yaml"
+    path.write_text(
+        f"models: [mlp]\nmethods: [float32]\nbackends: [onnxruntime]\ntargets: [{targets}]\noperating_points:{given}\n"
+    )
+    return load_suite(str(path), known_targets=DEVICES).points
+
+
+def test_operating_points_are_products_one_after_another(tmp_path: Path) -> None:
+    given = """
+  - {threads: [1, 2], governor: [null, performance]}
+  - {cpus: [[3, 2], [0]], frequency_hz: 600000000}"""
+    assert points(given, tmp_path) == (
+        OperatingPoint(1), OperatingPoint(1, governor="performance"), OperatingPoint(2), OperatingPoint(2, governor="performance"),
+        OperatingPoint(cpus=(2, 3), frequency_hz=600_000_000), OperatingPoint(cpus=(0,), frequency_hz=600_000_000),
+    )  # fmt: skip
+    assert points(" {cpus: [0, 1]}", tmp_path) == (OperatingPoint(cpus=(0, 1)),)
+    assert points(" {}", tmp_path) == (OperatingPoint(),)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (" []", "a mapping with the keys threads, batch, cpus, governor, frequency_hz, or a list of such"),
+        (" 4", "or a list of such"),
+        (" [4]", "expected a mapping"),
+        (" {clock: 1}", "unknown key `clock`"),
+        (" {threads: null}", "whole number"),
+        (" {cpus: 3}", "a list of CPU numbers, each once"),
+        (" {cpus: [1, 1]}", "each once"),
+        (" {cpus: []}", "each once"),
+        (" {cpus: [-1]}", "each once"),
+        (" {cpus: [[0, 1], [1, 0]]}", "names a value twice"),
+        (" {governor: Per formance}", "the name of a governor"),
+        (" {governor: 3}", "the name of a governor"),
+        (" {frequency_hz: 600000000.0}", "a clock in Hz"),
+        (" {frequency_hz: 600}", "a clock in Hz"),
+        (" {frequency_hz: 600000001}", "in whole kHz"),
+        (
+            " {frequency_hz: 700000000}",
+            "no target of this suite can be run so: pi cannot be held at 700000000 Hz; its `frequencies_hz` are 600000000",
+        ),
+        (" {cpus: [4]}", "pi has no CPU 4; by its `thread_counts` the last one is 3"),
+        (" [{threads: 1}, {batch: 1}]", "named twice"),
+    ],
+)
+def test_an_operating_point_that_cannot_be_says_where_and_why(given: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"points.yaml:5: ") as error:
+        points(given, tmp_path)
+    assert says in str(error.value)
+
+
+def test_a_point_is_refused_only_where_no_target_can(tmp_path: Path) -> None:
+    (point,) = points(" {frequency_hz: 700000000}", tmp_path, "pi, desk, board")
+    assert "cannot be held" in str(point.refusal(DEVICES["pi"])) and point.refusal(DEVICES["desk"]) is None
+    assert point.refusal(DEVICES["board"]) == "board is emulated: it has no clock to set"
+    assert OperatingPoint(cpus=(0,)).refusal(DEVICES["board"]) is None
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_a_label_of_cpus_names_each_of_them(cpus: set[int]) -> None:
+    named: set[int] = set()
+    for part in cpu_label(sorted(cpus)).split(","):
+        first, _, last = part.partition("-")
+        named |= set(range(int(first), int(last or first) + 1))
+    assert named == cpus

@@ -53,7 +53,7 @@ def fetched(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 def cells(tmp_path: Path, models: str, more: str = "") -> tuple[Cell, ...]:
     path = tmp_path / "s.yaml"
     path.write_text(f"models: {models}\nmethods: [float32]\nbackends: [onnxruntime]\n{more}")
-    suite = load_suite(str(path), known_targets=("local",))
+    suite = load_suite(str(path), known_targets={"local": Target("local")})
     return plan(suite, {"local": Target("local")}, repr, lambda _hashes: {})
 
 

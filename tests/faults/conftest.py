@@ -1,0 +1,384 @@
+"""A machine that can be cut off, crashed and filled up: namespaces of its own for processes, network and mounts, with a real sshd inside."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import visit
+from harness.executor import Executor
+from harness.identity import identify
+from harness.plan import Cell, Done, plan
+from harness.progress import Terminal
+from harness.run import Conductor
+from harness.steps import build_step
+from harness.suite import Suite, load_suite
+from results.record import Record
+from results.store import Store, open_store
+from targets import watch
+from targets.data import data_root
+from targets.lease import look
+from targets.state import restore
+from targets.target import Target
+from targets.transports import connect
+
+SSHD = "/usr/sbin/sshd"
+PLAYER = Path(__file__).with_name("player.py")
+NUMBERS = itertools.count(os.getpid() % 16000)
+CELLS, LAUNCHES = 2, 3
+SUITE = f"""\
+models: [{{mlp: {{epochs: 1}}}}]
+methods: [float32]
+backends: [{{player: {{index: {list(range(1, CELLS + 1))}}}}}]
+targets: [device]
+operating_points: {{governor: performance}}
+sampling: {{launches: {LAUNCHES}, warmup_samples: 0, warmup_s: 0, min_samples: 5, min_s: 0.05, max_launch_s: 2, evaluation_size: 64}}
+"""
+CLOCK = {
+    "scaling_driver": "fake", "scaling_governor": "schedutil", "scaling_available_governors": "performance schedutil", "related_cpus": "0",
+    **{f"{start}_{end}_freq": clock for start in ("cpuinfo", "scaling") for end, clock in (("min", "600000"), ("max", "1500000"))},
+    "scaling_cur_freq": "1500000",
+}  # fmt: skip
+"""The files of a clock that a governor may be chosen for, at each boot."""
+BACKEND = '''
+"""Plays answers back."""
+from __future__ import annotations
+import io, json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Player:
+    index: int = 0
+    runner: ClassVar[str] = "program"
+    requires: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def supports(self, workload, numeric, target): return None
+    def form(self, numeric, target): return "onnx"
+    def build(self, exported, target, folder):
+        import numpy as np
+        import onnxruntime
+        from harness.artifact import Artifact
+        network = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
+        with np.load(Path(FAULTS) / "examples.npz") as stored:
+            (given,) = network.get_inputs()
+            examples = exported.lay_out(stored["inputs"])
+        answers = np.concatenate([network.run(None, {given.name: row[None]})[0] for row in examples])
+        for mode, rows in (("answer", answers), ("time", answers[:1])):
+            np.savez(folder / f"{mode}.npz", out0=rows)
+        facts = {"dtype": answers.dtype.str, "shapes": {"answer": answers.shape, "time": answers[:1].shape},
+                 "runner": {"implementation": "player", "version": str(self.index)}}
+        (folder / "facts.json").write_text(json.dumps(facts))
+        program = folder / "player"
+        program.write_text("#!PYTHON -IS\\n" + Path("PLAYER").read_text().replace("@FAULTS@", FAULTS))
+        program.chmod(0o755)
+        return Artifact.of(folder, ("player", "facts.json", "answer.npz", "time.npz"), {})
+
+BACKEND = Player
+'''
+
+
+def run(*words: str | Path) -> None:
+    subprocess.run([str(word) for word in words], check=True, capture_output=True)
+
+
+@dataclass
+class Machine:
+    """Its disk is a tmpfs that a crash empties, its boot id is new at each boot, its link is a cable that can be pulled."""
+
+    folder: Path
+    number: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"assay{self.number}"
+
+    @property
+    def address(self) -> str:
+        return f"10.{200 + self.number // 16384 % 50}.{self.number // 64 % 256}.{4 * (self.number % 64) + 2}"
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    @property
+    def clock(self) -> Path:
+        return self.folder / "sys/devices/system/cpu/cpufreq/policy0"
+
+    def is_as_it_was(self) -> bool:
+        """Its settings, byte for byte."""
+        return {file.name: file.read_text() for file in self.clock.iterdir()} == {
+            name: f"{text}\n" for name, text in CLOCK.items()
+        }
+
+    def lay_cable(self) -> None:
+        head, _, last = self.address.rpartition(".")
+        run("ip", "netns", "add", self.name)
+        run("ip", "link", "add", f"{self.name}h", "type", "veth", "peer", "name", f"{self.name}d", "netns", self.name)
+        run("ip", "addr", "add", f"{head}.{int(last) - 1}/30", "dev", f"{self.name}h")
+        run("ip", "-n", self.name, "addr", "add", f"{self.address}/30", "dev", f"{self.name}d")
+        run("ip", "-n", self.name, "link", "set", f"{self.name}d", "up")
+        run("ip", "-n", self.name, "link", "set", "lo", "up")
+        self.mend()
+
+    def tear_down(self) -> None:
+        self.crash()
+        run("ip", "netns", "del", self.name)
+
+    def boot(self) -> None:
+        (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
+        self.clock.mkdir(parents=True, exist_ok=True)
+        for name, text in CLOCK.items():
+            (self.clock / name).write_text(f"{text}\n")
+        inside = (
+            f"mount --bind {self.folder}/boot_id /proc/sys/kernel/random/boot_id && mount -t tmpfs -o size=24m tmpfs {self.disk} && "
+            f"exec {SSHD} -D -e -f {self.folder}/config"
+        )
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", inside]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["ip", "netns", "exec", self.name, *unshare], stdout=log, stderr=log, start_new_session=True
+            )
+        for _ in range(1000):
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            if b"Server listening" in (self.folder / "log").read_bytes():
+                (self.folder / "log").rename(self.folder / f"log.{time.monotonic_ns()}")
+                return
+            time.sleep(0.01)
+        raise AssertionError("the machine does not boot")
+
+    def crash(self) -> None:
+        if self.process is not None:
+            self.process.kill()  # and the kernel all that is in its process namespace
+            self.process.wait()
+            self.process = None
+
+    def reboot(self) -> None:
+        self.crash()
+        self.boot()
+
+    def cut(self) -> None:
+        run("ip", "link", "set", f"{self.name}h", "down")
+
+    def mend(self) -> None:
+        run("ip", "link", "set", f"{self.name}h", "up")
+
+    def inside(self) -> list[int]:
+        """The ids, on this host, of the processes that run there; the first is sshd."""
+        assert self.process is not None
+        found, waiting = [], [self.process.pid]
+        while waiting:
+            pid = waiting.pop(0)
+            try:
+                waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            except FileNotFoundError:
+                continue
+            found.append(pid)
+        return found[1:]
+
+    def cut_sessions(self) -> None:
+        """Kill sshd's children, one for each connection, and let the listener be."""
+        for pid in self.inside()[1:]:
+            try:
+                if "sshd" in Path(f"/proc/{pid}/comm").read_text():
+                    os.kill(pid, 9)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+    def fill_disk(self) -> None:
+        """To the last byte."""
+        with (Path(f"/proc/{self.inside()[0]}/root") / str(self.disk).lstrip("/") / "fill").open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(1 << 16)):
+                    pass
+            except OSError:
+                return
+
+    def change_host_key(self) -> None:
+        self.crash()
+        for name in ("host_key", "host_key.pub"):
+            (self.folder / name).unlink()
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key")
+        self.boot()
+
+    def left_running(self) -> list[str]:
+        """What runs of Assay left there."""
+        found = []
+        for pid in self.inside():
+            try:
+                if b"\0ASSAY_RUN=" in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
+                    found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return found
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which every artifact is made, a plug-in folder, and the folder where a fault is asked of the runner."""
+    folder = tmp_path_factory.mktemp("workshop")
+    for name in ("cache", "faults", "plugins/backends"):
+        (folder / name).mkdir(parents=True)
+    head = f"FAULTS = {str(folder / 'faults')!r}\n"
+    text = BACKEND.replace("PYTHON", sys.executable).replace("PLAYER", str(PLAYER))
+    (folder / "plugins/backends/player.py").write_text(text.replace("BACKEND = Player", f"{head}BACKEND = Player"))
+    (folder / "suite.yaml").write_text(SUITE)
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    for program, package in ((SSHD, "openssh-server"), ("ip", "iproute2"), ("unshare", "util-linux")):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program} ({package})")
+    if (
+        subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False).returncode
+        != 0
+    ):
+        pytest.skip("needs root that may make namespaces: a machine of its own")
+    folder = tmp_path_factory.mktemp("machine")
+    for name in ("home", "disk", "tools"):
+        (folder / name).mkdir()
+    Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("host_key", "id"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", folder / name)
+    shutil.copy(folder / "id.pub", folder / "authorized_keys")
+    configuration = (
+        "Port 22", "ListenAddress 0.0.0.0", f"HostKey {folder}/host_key", f"AuthorizedKeysFile {folder}/authorized_keys",
+        "PidFile none", "UsePAM no", "StrictModes no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+        f"SetEnv HOME={folder}/home PATH={folder}/tools:{os.environ['PATH']} ASSAY_FAULTS={folder}",
+    )  # fmt: skip
+    (folder / "config").write_text("\n".join(configuration) + "\n")
+    machine = Machine(folder, next(NUMBERS))
+    machine.lay_cable()
+    try:
+        (folder / "known_hosts").write_text(f"{machine.address} {(folder / 'host_key.pub').read_text()}")
+        machine.boot()
+        yield machine
+    finally:
+        machine.tear_down()
+
+
+@dataclass
+class Ordeal:
+    """A run of the suite against a machine to which something happens."""
+
+    machine: Machine
+    workshop: Path
+    store_path: Path
+
+    @property
+    def target(self) -> Target:
+        folder = self.machine.folder
+        return Target(
+            "device", transport="ssh", isa="x86_64", host=self.machine.name, address=self.machine.address, user="root", connect_s=3,
+            key_file=str(folder / "id"), known_hosts=str(folder / "known_hosts"), work_dir=f"{folder}/disk/work",
+            lease_dir=f"{folder}/disk/lease", python="none", sysfs=f"{folder}/sys",
+        )  # fmt: skip
+
+    def ask(self, fault: str) -> None:
+        """Of the runner."""
+        (self.workshop / "faults" / fault).touch()
+
+    def cells(self, store: Store | None = None) -> tuple[Suite, tuple[Cell, ...]]:
+        """The suite, with what the store can answer marked."""
+        targets = {"device": self.target}
+        suite = load_suite(str(self.workshop / "suite.yaml"), known_targets=targets)
+
+        def done(hashes: Sequence[str]) -> Mapping[str, Done]:
+            return {} if store is None else {k: Done(r, s) for k, (r, s) in store.finished_cells(hashes).items()}
+
+        return suite, plan(suite, targets, identify(suite, targets), done)
+
+    def prepare(self) -> None:
+        """Make the artifacts, once for all tests."""
+        suite, cells = self.cells()
+        builds = [build_step(c.workload, c.method, c.backend, c.target, c.point.batch, suite.seed) for c in cells]
+        with Executor(2) as executor:
+            exports = [build.needs[0] for build in builds]
+            assert not any(executor.run(exports).values())
+            shutil.copy(exports[0].needs[0].folder / "examples.npz", self.workshop / "faults" / "examples.npz")
+            failures = executor.run(builds)
+            assert not any(failures.values()), failures
+
+    def run(self, meanwhile: Callable[[], None] = lambda: None, after_s: float = 0.0) -> list[Record]:
+        """Every cell's record, of a run in which something happens after a while, or just after its end."""
+        timer = threading.Timer(after_s, meanwhile)
+        timer.start()
+        try:
+            return self._run()
+        finally:
+            timer.join()
+
+    def _run(self) -> list[Record]:
+        with open_store(str(self.store_path)) as store, Executor(1) as executor:
+            suite, cells = self.cells(store)
+            run_ = Conductor(suite, store, executor, Terminal(LAUNCHES, quiet=True)).conduct(cells)
+            records = [record for _, record in store.run_records(run_.id)]
+            assert all(store.verify(record.id) for record in records if record)
+            assert not any(store.launches(run_.id, cell.input_hash) for cell in cells), "a record holds its launches"
+        assert len(records) == CELLS and None not in records, "a cell vanished"
+        return [record for record in records if record is not None]
+
+
+@pytest.fixture
+def ordeal(machine: Machine, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ordeal:
+    monkeypatch.setenv("ASSAY_CACHE", str(workshop / "cache"))
+    monkeypatch.setenv("ASSAY_PLUGINS", str(workshop / "plugins"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(visit, "BACKOFF_S", 0.3)
+    monkeypatch.setattr("targets.transports.ssh.connection.SILENCE_S", 2)
+    monkeypatch.setattr(watch, "SILENCE_S", 5.0)
+    monkeypatch.setattr(watch, "ANSWER_S", 10.0)
+    monkeypatch.setattr("targets.conversation.QUIET_S", 1.0)
+    monkeypatch.setattr("targets.conversation.START_S", 15.0)
+    monkeypatch.setattr("targets.transports.ssh.connection.CHANNEL_S", 15.0)
+    for file in (workshop / "faults").iterdir():
+        if file.name != "examples.npz":
+            file.unlink()
+    made = Ordeal(machine, workshop, tmp_path / "store.db")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def sound() -> Callable[[Ordeal, Sequence[Record]], None]:
+    """What holds after every fault: nothing wrong is marked ok, no process and no lease is left, the device is as it was."""
+
+    def check(ordeal: Ordeal, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.status != "ok":
+                assert record.reason and not record.measurements
+                continue
+            launches = record.provenance["runtime"]["launches"]
+            latency = record.measurement("latency")
+            assert latency is not None and latency.samples is not None and record.provenance["check"]["passed"]
+            assert sorted(set(latency.samples.launch.tolist())) == list(range(LAUNCHES)) and len(launches) == LAUNCHES
+            boots = {launch["facts"]["boot"] for launch in launches}
+            assert boots == {record.provenance["device"]["facts"]["boot_id"]}, "all of one boot"
+        deadline = time.monotonic() + 30
+        while (left := ordeal.machine.left_running()) and time.monotonic() < deadline:
+            time.sleep(0.1)  # a device that was cut off notices by itself
+        assert not left
+        with connect(ordeal.target) as session:
+            assert look(session, ordeal.target).is_free
+            restore(session, ordeal.target, data_root() / "journals")  # of what was cut off too early to do so itself
+        assert ordeal.machine.is_as_it_was()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("lease of")]
+
+    return check
