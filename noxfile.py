@@ -28,6 +28,11 @@ SYSTEM_PACKAGES = {
     "c++": "g++",
     "/usr/sbin/sshd": "openssh-server",
     "busybox": "busybox-static",
+    "ip": "iproute2",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-riscv64": "qemu-user",
+    "toybox": "toybox",
+    "mksh": "mksh",
 }
 """What tests need (a program, or a folder), and Debian's package of it."""
 

@@ -3,13 +3,14 @@
 A backend file has two halves. The host half is `BACKEND`, a frozen dataclass whose fields are the parameters a suite may set.
 The device half is a function `load`; the file itself is pushed to the device beside the Python runner, so at import it may need nothing
 but the standard library (annotations stay text, everything of ours is imported inside the host's functions or under TYPE_CHECKING).
+A backend that builds a program which is its own runner (`runners/program/`) has no device half, and its devices need no Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from harness import environment, plugins
 from harness.plugins import Choice
@@ -74,6 +75,7 @@ class Backend(Protocol):
     #   builds_with: ClassVar[tuple[str, ...]]   distributions that `build` needs on this machine
     #   environment: ClassVar[tuple[str, ...]]   what pip installs into an environment of its own, where Assay's cannot hold it
     #   max_threads: ClassVar[int]               the most threads it runs on
+    #   runner: ClassVar[str] = "program"        the artifact's first file is a program that is its own runner; there is no `load`
     #   profiles: ClassVar[bool]                 whether what `load` returns is Profiled
 
     def supports(self, workload: Workload, numeric: Numeric, target: Target) -> str | None:
@@ -86,11 +88,19 @@ class Backend(Protocol):
         """Write the artifact's files into `folder` and return them hashed; Unsupported, naming the node, if it turns out it cannot."""
 
 
+def runner(backend: Any) -> Literal["python", "program"]:
+    """What runs a backend's artifacts on a device: the Python runner, or the artifact itself (`runners/program/`)."""
+    found: Literal["python", "program"] = getattr(backend, "runner", "python")
+    return found
+
+
 def refusal(choice: Choice, workload: Workload, numeric: Numeric, target: Target, threads: int) -> str | None:
     """Why a backend as it is installed here cannot do something, or None; for a missing runtime, how to get it."""
     backend = plugins.instantiate("backends", choice)
     most: int | None = getattr(backend, "max_threads", None)
     if most is not None and threads > most:
         return f"{choice.name} runs on {most} thread{'s' if most > 1 else ''}, not on {threads}"
+    if target.python == "none" and runner(backend) == "python":
+        return f"{choice.name} runs in Python, and target `{target.name}` has none (`python: none`)"
     reason: str | None = backend.supports(workload, numeric, target)
     return reason or environment.missing(choice.name, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +18,18 @@ from harness.artifact import Artifact
 from harness.backend import refusal
 from harness.check import Check
 from harness.compression import Numeric
-from harness.environment import interpreter
 from harness.errors import BuildError, Unsupported, UserError, WrongAnswer, nearest
 from harness.export import Exported, Signature, from_file, signature
 from harness.plugins import Choice
 from harness.suite import Sampling, Workload
+from results.printable import printable
 from results.record import Measurement, Origin, Status
 from results.stats import median_interval
+from targets.data import data_root
+from targets.lease import leased
 from targets.quiet import HERE, timing, working
 from targets.session import CommandFailed, Session, TargetError, Unreachable
+from targets.state import restore
 from targets.target import Target
 from targets.transports import connect
 
@@ -126,7 +129,7 @@ class _Open:
             self.target.origin,
             None if self.artifact is None else self.artifact.size_bytes,
             self.check,
-            measure.measurements(self.launches, self.target.origin) if status == "ok" else (),
+            measure.measurements(self.launches, self.target) if status == "ok" else (),
         )
 
     def failed(self, error: Exception) -> BenchResult:
@@ -259,7 +262,10 @@ def _results(question: _Question, cells: Sequence[_Open], target: Target, seed: 
             ended[cell.choice.label] = cell.failed(error)
 
     try:
-        with connect(target) as session:
+        with connect(target) as connection, leased(connection, target, on_wait=_tell) as held:
+            session = held.session
+            for remark in restore(session, target, data_root() / "journals"):
+                print(printable(remark), file=sys.stderr)
             for cell in cells:
                 attempt(cell, _prepare)
             rng = np.random.default_rng(seed)
@@ -270,6 +276,10 @@ def _results(question: _Question, cells: Sequence[_Open], target: Target, seed: 
     except TargetError as error:
         ended |= {cell.choice.label: cell.failed(error) for cell in cells if cell.choice.label not in ended}
     return ended | {cell.choice.label: cell.ended("ok") for cell in cells if cell.choice.label not in ended}
+
+
+def _tell(whom: str) -> None:
+    print(printable(f"waiting for {whom}, who has the device"), file=sys.stderr)
 
 
 def _prepare(session: Session, question: _Question, cell: _Open) -> None:
@@ -283,12 +293,10 @@ def _prepare(session: Session, question: _Question, cell: _Open) -> None:
     workload = Workload(Choice(exported.path.stem), "inputs")
     if reason := refusal(cell.choice, workload, question.numeric, cell.target, question.threads):
         raise Unsupported(reason)
-    options = {"threads": question.threads} | {f.name: getattr(backend, f.name) for f in dataclasses.fields(backend)}
     with working(HERE):
         cell.artifact = backend.build(exported, cell.target, Path(tempfile.mkdtemp(dir=question.scratch)))
     with working(cell.target.host):
-        python = interpreter(name, cell.target)
-        cell.deployed = measure.deploy(session, cell.artifact, plugins.path("backends", name), options, backend.requires, python)
+        cell.deployed = measure.deploy_backend(session, cell.artifact, cell.choice, cell.target, question.threads)
         answers = measure.answer_each(session, cell.deployed, question.sets, timeout_s=question.sampling.max_launch_s)
     expected = [output for answer in question.reference for output in answer.outputs]
     cell.check = measure.check([output for answer in answers for output in answer.outputs], expected, question.numeric)

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from harness.commands import board, lease
+from harness.commands.add import add
+from harness.commands.options import InventoryOption, JsonOption, StoreOption, store_url
+from harness.commands.release import release
 from results.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from harness.plan import Cell
     from harness.suite import Suite
     from results.record import Run
-    from results.store import Store
+    from results.store import Quarantine, Store
     from targets.target import Target
 
 app = typer.Typer(
@@ -36,21 +40,17 @@ app = typer.Typer(
     "  assay doctor                       what makes this machine noisy, and how to mend it",
 )
 
-targets_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Devices: add one to the inventory.")
+targets_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Devices: add one to the inventory, release one from quarantine."
+)
 app.add_typer(targets_app, name="targets")
+targets_app.command()(add)
+targets_app.command()(release)
+app.add_typer(board.app, name="board")
+app.add_typer(lease.app, name="lease")
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store", metavar="URL", help="A file, or a database URL. [default: $ASSAY_STORE, or store.db in the user's data folder]"
-    ),
-]
-InventoryOption = Annotated[
-    Path | None, typer.Option("--inventory", metavar="FILE", help="Devices beside `local`. [default: $ASSAY_INVENTORY]")
-]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong, and where the report is.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Every step and every process launch.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -98,7 +98,7 @@ def plan(
     """
     from harness.show import plan_json, plan_text
 
-    resolved, cells = _planned(suite, _store_url(store), inventory, only, fresh=False)
+    resolved, cells = _planned(suite, store_url(store), inventory, only, fresh=False)
     _say(json.dumps(plan_json(resolved, cells), indent=1) if json_ else plan_text(resolved, cells))
 
 
@@ -130,7 +130,7 @@ def run(
     from results.record import GOOD_STATUSES
     from results.store import open_store
 
-    url = _store_url(store)
+    url = store_url(store)
     resolved, cells = _planned(suite, url, inventory, only, fresh)
     folder = out or Path("out") / resolved.name
     check_writable(folder, "report folder", 16 << 20)
@@ -256,7 +256,7 @@ def report(
     from results.store import open_store
 
     check_writable(out, "report folder", 16 << 20)
-    with open_store(_store_url(store), must_exist=True) as opened:
+    with open_store(store_url(store), must_exist=True) as opened:
         _say(f"report: {_render(opened, _chosen_run(opened, suite, run_id), out)}")
 
 
@@ -287,7 +287,7 @@ def compare(
     from reports.diff_text import diff_json, diff_text
     from results.store import open_store
 
-    with open_store(_store_url(store), must_exist=True) as opened:
+    with open_store(store_url(store), must_exist=True) as opened:
         runs = [_named_run(opened, name) for name in (before, after)]
         old, new = ([record for _, record in opened.run_records(run.id) if record is not None] for run in runs)
     if runs[0].id == runs[1].id:
@@ -320,7 +320,7 @@ def export(
     from results.export import write
     from results.store import open_store
 
-    with open_store(_store_url(store), must_exist=True) as opened:
+    with open_store(store_url(store), must_exist=True) as opened:
         records = opened.records(suite)
         if out is None:
             write(records, sys.stdout.buffer, format_.value)
@@ -349,11 +349,11 @@ def list_(
         from harness.devices import states
 
         found = _targets(inventory)
-        rows = show.target_rows(found, states(found) if probe else None)
+        rows = show.target_rows(found, _quarantined(store_url(store)), states(found) if probe else None)
     elif what is Listing.runs:
         from results.store import open_store
 
-        with open_store(_store_url(store), must_exist=True) as opened:
+        with open_store(store_url(store), must_exist=True) as opened:
             rows = show.run_rows(opened)
     else:
         rows = show.rows(what.value)
@@ -370,7 +370,7 @@ def show(
     from harness.show import record_text
     from results.store import open_store
 
-    with open_store(_store_url(store), must_exist=True) as opened:
+    with open_store(store_url(store), must_exist=True) as opened:
         record = opened.record(id_)
         history = opened.history(record.cell_key, record.machine_key)
         intact = opened.verify(record.id)
@@ -390,45 +390,6 @@ def doctor(
     findings = examine(_target(target, inventory))
     _say(json.dumps([f.to_json() for f in findings], indent=1) if json_ else findings_text(target, findings))
     raise typer.Exit(1 if any(finding.level == "missing" for finding in findings) else 0)
-
-
-@targets_app.command()
-def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What suites will call it.")],
-    ssh: Annotated[str, typer.Option("--ssh", metavar="USER@HOST[:PORT]", help="Where it is; a name of ~/.ssh/config will do.")],
-    key_file: Annotated[str, typer.Option("--key-file", metavar="FILE", help="[default: the agent's and the usual keys]")] = "",
-    jump: Annotated[str, typer.Option("--jump", metavar="USER@HOST[:PORT]", help="The host it is reached through.")] = "",
-    python: Annotated[str, typer.Option("--python", metavar="PATH", help="Interpreter there. [default: python3]")] = "",
-    work_dir: Annotated[str, typer.Option("--work-dir", metavar="DIR", help="[default: in the cache folder there]")] = "",
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Repeat it.")] = None,
-    inventory: InventoryOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Look at a device and write its entry into the inventory, which may not exist yet.
-
-    \b
-    Example:
-      assay targets add shed --ssh pi@shed.local --inventory devices.yaml
-    """
-    import dataclasses
-
-    from harness.devices import add as add_device
-    from harness.errors import UserError
-    from harness.show import added_text
-    from targets.address import parse_address
-    from targets.inventory import inventory_path
-    from targets.target import Target
-
-    path = inventory_path(inventory)
-    if path is None:
-        raise UserError("which inventory? name a file by --inventory, or by $ASSAY_INVENTORY; it may not exist yet")
-    address = parse_address(ssh)
-    target = Target(
-        name, "ssh", address=address.host, port=address.port, user=address.user, key_file=key_file, jump=jump, python=python,
-        work_dir=work_dir, tags=tuple(tag or ()),
-    )  # fmt: skip
-    added = add_device(path, target)
-    _say(json.dumps(dataclasses.asdict(added), indent=1) if json_ else added_text(path, added))
 
 
 @app.command()
@@ -467,9 +428,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         # Of results, reports and targets, whose modules are imported only by the commands that need them.
-        if type(error).__name__ in ("StoreError", "ReportError", "Unreachable", "CommandFailed"):
+        if {kind.__name__ for kind in type(error).__mro__} & {"StoreError", "ReportError", "TargetError"}:
             _fail(str(error))
         raise
+
+
+def _quarantined(url: str) -> dict[str, Quarantine]:
+    """A store that does not exist yet has no one in quarantine."""
+    from results.store import exists, open_store
+
+    if not exists(url):
+        return {}
+    with open_store(url) as opened:
+        return opened.quarantined()
 
 
 def _say(text: str) -> None:
@@ -498,7 +469,7 @@ def _planned(
     from results.store import exists, open_store
 
     targets = _targets(inventory)
-    suite = load_suite(reference, known_targets=tuple(targets))
+    suite = load_suite(reference, known_targets=targets)
     identity = identify(suite, targets)
 
     def done(hashes: Sequence[str]) -> dict[str, Done]:
@@ -574,13 +545,6 @@ def _target(name: str, inventory: Path | None) -> Target:
     if name not in targets:
         raise UserError(f"unknown target `{name}`.{nearest(name, targets)}")
     return targets[name]
-
-
-def _store_url(given: str | None) -> str:
-    if given or (given := os.environ.get("ASSAY_STORE")):
-        return given
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return str(data / "assay" / "store.db")
 
 
 if __name__ == "__main__":

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from harness import plugins
 from targets.inventory import add_entry, check_is_new
 from targets.probe import Probe, described, entry, probe
-from targets.session import TargetError
+from targets.session import Session, TargetError
 from targets.target import Target
 from targets.transports import connect
 
 CALL_S = 5.0
 """How long a device may take to answer when only its state is asked."""
 AT_ONCE = 16
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,36 @@ def add(path: Path, target: Target) -> Added:
 def states(targets: Mapping[str, Target]) -> dict[str, str]:
     """What each device answers when it is called: how long it took, or why it does not."""
 
-    def call(target: Target) -> str:
+    def state(session: Session, _: Target) -> str:
+        session.run(["true"], timeout_s=CALL_S)
+        return "ready"
+
+    return {
+        name: f"{answer.said}, {1000 * answer.took_s:.0f} ms" if answer.error is None else answer.error
+        for name, answer in asked(targets, state).items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Said]):
+    """What a device said, and how long that took, connecting included; or why it said nothing."""
+
+    said: Said | None
+    error: str | None
+    took_s: float
+
+
+def asked(targets: Mapping[str, Target], question: Callable[[Session, Target], Said]) -> dict[str, Answer[Said]]:
+    """Call all devices at once and put the question to each."""
+
+    def ask(target: Target) -> Answer[Said]:
         started = time.monotonic()
         try:
             with connect(replace(target, connect_s=min(target.connect_s, CALL_S))) as session:
-                session.run(["true"], timeout_s=CALL_S)
+                said = question(session, target)
         except TargetError as error:
-            return str(error).removeprefix(f"target {target.name}: ")
-        return f"ready, {1000 * (time.monotonic() - started):.0f} ms"
+            return Answer(None, str(error).removeprefix(f"target {target.name}: "), time.monotonic() - started)
+        return Answer(said, None, time.monotonic() - started)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(targets, pool.map(call, targets.values()), strict=True))
+        return dict(zip(targets, pool.map(ask, targets.values()), strict=True))

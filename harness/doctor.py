@@ -11,8 +11,12 @@ from typing import Any, Literal
 from harness import environment, plugins
 from harness.cache import cache_root
 from harness.steps import versions
+from targets.data import data_root
 from targets.facts import machine_facts, state
 from targets.session import Session
+from targets.state import journal
+from targets.state.settings import CPUFREQ
+from targets.state.validity import FIRMWARE_BITS
 from targets.target import Target
 from targets.transports import connect
 
@@ -44,13 +48,19 @@ _SWITCHES = (
 def examine(target: Target) -> tuple[Finding, ...]:
     """Look at a device through its own session, and at this host where it builds for it."""
     with connect(target) as session:
-        facts, now = machine_facts(session), state(session)
-        return (*_machine(facts), *_fits(target, facts, now), *_noise(session, facts, now), *_python(session, target), *_host())
+        facts, now = machine_facts(session), state(session, sysfs=target.sysfs)
+        noise = () if target.origin == "emulated" else (*_noise(session, target, facts, now), *_control(session, target, now))
+        return (*_machine(target, facts), *_fits(target, facts, now), *noise, *_python(session, target), *_host())
 
 
-def _machine(facts: Mapping[str, Any]) -> Iterator[Finding]:
-    yield Finding("good", f"{_value(facts, 'cpu_model')}, {_value(facts, 'cores')} cores, kernel {_value(facts, 'kernel')}")
-    if _value(facts, "virtualization"):
+def _machine(target: Target, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    cores = f"{_value(facts, 'cores')} cores, " if _value(facts, "cores") else ""
+    cpu = _value(facts, "cpu_model") or " ".join(facts["cpu_parts"]) or "a CPU without a name"
+    yield Finding("good", f"{cpu}, {cores}kernel {_value(facts, 'kernel')}")
+    if target.origin == "emulated":
+        by = _value(facts, "virtualization") or "an emulator"
+        yield Finding("note", f"emulated by {by}: its answers are real, its times are not, and every record says so")
+    elif _value(facts, "virtualization"):
         yield Finding(
             "noise",
             f"a virtual machine ({_value(facts, 'virtualization')}): neighbours share its cores",
@@ -64,9 +74,9 @@ def _fits(target: Target, facts: Mapping[str, Any], now: Mapping[str, Any]) -> I
     if target.isa and isa and isa != target.isa:
         yield Finding("missing", f"the inventory says {target.isa}, the device is {isa}", f"isa: {isa}")
     temperatures = [sensor["celsius"] for sensor in _value(now, "temperatures") or ()]
-    if not temperatures:
+    if not temperatures and target.origin != "emulated":
         yield Finding("note", "no temperature can be read: a device that throttles is known by its times alone")
-    elif target.max_celsius is not None:
+    elif temperatures and target.max_celsius is not None:
         is_hot = max(temperatures) > target.max_celsius
         yield Finding(
             "noise" if is_hot else "good",
@@ -75,7 +85,7 @@ def _fits(target: Target, facts: Mapping[str, Any], now: Mapping[str, Any]) -> I
         )
 
 
-def _noise(session: Session, facts: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
+def _noise(session: Session, target: Target, facts: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding]:
     load = _value(now, "load_average")
     cores = _value(facts, "cores") or 1
     if load:
@@ -93,12 +103,40 @@ def _noise(session: Session, facts: Mapping[str, Any], now: Mapping[str, Any]) -
         yield Finding(
             "noise",
             f"governor {', '.join(governors)}",
-            "echo performance | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
+            "say `operating_points: {governor: performance}` in the suite, and Assay sets it while it measures",
         )
     else:
         yield Finding("good", "governor performance")
     for path, noisy, what, mend in _SWITCHES:
-        yield from _switch(session, path, noisy, what, mend)
+        yield from _switch(session, path.replace("/sys/", f"{target.sysfs}/", 1), noisy, what, mend)
+
+
+def _control(session: Session, target: Target, now: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the clock can be set, what an earlier run left set, and what lowers the clock against all settings."""
+    policies = [policy["policy"] for policy in _value(now, "cpufreq") or ()]
+    files = [f"{target.sysfs}/{CPUFREQ}/{policy}/scaling_governor" for policy in policies]
+    if any(session.run(["test", "-w", file], timeout_s=10).exit_status for file in files):
+        yield Finding(
+            "note",
+            "this account may not set the clock: records say `uncontrolled`",
+            "log in as root, or let it write the files of cpufreq",
+        )
+    found = journal.load(session, target, data_root() / "journals")
+    if found.journal is not None:
+        names = ", ".join(setting.name for setting in found.journal.settings)
+        yield Finding(
+            "noise", f"left tuned by a run that was killed: {names}", f"any `assay run` on {target.name} puts it back first"
+        )
+    throttling = _value(now, "throttling") or {}
+    told = [
+        name
+        for bit, name in enumerate(FIRMWARE_BITS)
+        if (bits := throttling.get("firmware_bits", 0)) >> bit & 1 or bits >> bit + 16 & 1
+    ]
+    if told:
+        yield Finding("noise", f"since it was started the device was {', '.join(told)}", "a stronger power supply, or a fan")
+    if throttling.get("android_thermal_status"):
+        yield Finding("noise", f"Android's thermal status is {throttling['android_thermal_status']}", "let it cool down")
 
 
 def _switch(session: Session, path: str, noisy: str, what: str, mend: str) -> Iterator[Finding]:
@@ -112,6 +150,9 @@ def _switch(session: Session, path: str, noisy: str, what: str, mend: str) -> It
 
 def _python(session: Session, target: Target) -> Iterator[Finding]:
     """Which backends the device's own Python can run."""
+    if target.python == "none":
+        yield Finding("note", "no Python: backends that build whole programs run there, others do not")
+        return
     result = session.run([session.python, "-c", "import sys; print(sys.version.split()[0])"], timeout_s=60)
     if result.exit_status:
         yield Finding(

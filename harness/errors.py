@@ -1,4 +1,4 @@
-"""The errors of the harness. A message reads: what happened, where, what to do. `run.py` alone turns them into statuses."""
+"""The errors of the harness. A message reads: what happened, where, what to do. `visit.py` and `closing.py` alone turn them into statuses."""
 
 from __future__ import annotations
 

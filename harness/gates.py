@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.suite import Gate
+from results.paper import POINT_AXES
 from results.record import Record
 
-_AXES = ("method", "backend", "target", "threads", "batch")
+_AXES = ("method", "backend", "target", *POINT_AXES)
 
 
 def gates_text(gates: Sequence[Gate], records: Sequence[Record]) -> str:

@@ -14,7 +14,8 @@ from harness.compression import Numeric
 from harness.errors import UserError
 from harness.own_file import file_refusal, numeric_of
 from harness.plugins import Choice, matches
-from harness.suite import Condition, OperatingPoint, Sampling, Suite, Workload
+from harness.suite import Condition, OperatingPoint, Sampling, Suite, Workload, as_label
+from results.paper import POINT_AXES
 from results.record import Axes, PlannedCell, Status, canonical_sha256
 from targets.target import Target
 
@@ -84,12 +85,14 @@ def plan(
     ):
         target = targets[name]
         numeric = numeric_of(workload.model, method)
-        axes = Axes(workload.model.label, method.label, backend.label, name, point.threads, point.batch, workload.layer)
+        axes = Axes(workload.model.label, method.label, backend.label, name, layer=workload.layer, **point.axes)
         key = cell_key(axes)
         verdict, reason = _verdict(
             keep(axes, workload) if suite.include else "",
             drop(axes, workload),
-            file_refusal(workload, method, backend, target) or refuses(workload, numeric, backend, target, point.threads),
+            point.refusal(target)
+            or file_refusal(workload, method, backend, target)
+            or refuses(workload, numeric, backend, target, point.threads),
         )
         input_hash = ""
         try:
@@ -182,8 +185,7 @@ def _matcher(suite: Suite, conditions: tuple[Condition, ...]) -> Callable[[Axes,
         "method": {c.label for c in suite.methods},
         "backend": {c.label for c in suite.backends},
         "target": set(suite.targets),
-        "threads": {str(p.threads) for p in suite.points},
-        "batch": {str(p.batch) for p in suite.points},
+        **{axis: {point.labels[axis] for point in suite.points} for axis in POINT_AXES},
     }
     sets = [
         (
@@ -198,7 +200,9 @@ def _matcher(suite: Suite, conditions: tuple[Condition, ...]) -> Callable[[Axes,
 
     def first_met(axes: Axes, workload: Workload) -> str | None:
         for where, allowed in sets:
-            if all((workload.label if axis == "model" else str(getattr(axes, axis))) in found for axis, found in allowed.items()):
+            if all(
+                (workload.label if axis == "model" else as_label(getattr(axes, axis))) in found for axis, found in allowed.items()
+            ):
                 return where
         return None
 

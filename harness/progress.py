@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.plan import Cell
 from harness.steps import Step
+from results.paper import STATE_AXES
 from results.printable import printable
 from results.record import Record
 
@@ -37,6 +38,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         self._total = self._ended = 0
         self._progress: Progress | None = None
         self._task: Any = None
+        self._phases: dict[str, str] = {}
 
     def __enter__(self) -> Terminal:
         if self.console.is_terminal and not self.quiet:
@@ -71,19 +73,27 @@ class Terminal(AbstractContextManager["Terminal"]):
         if self._progress:
             self._task = self._progress.add_task("", total=to_run * self._launches)
 
-    def phase(self, text: str) -> None:
+    def phase(self, place: str, text: str) -> None:
+        """What is done where: on a terminal all places side by side, else a line at each change."""
+        self._phases.pop(place, None)
+        if text:
+            self._phases[place] = f"{place}: {text}" if place else text
+            if not self._progress and not self.quiet:
+                self._print(f"  {self._phases[place]}")
+        self._describe()
+
+    def _describe(self) -> None:
         if self._progress:
-            self._progress.update(self._task, description=_escaped(text))
-        elif not self.quiet:
-            self._print(f"  {text}")
+            self._progress.update(self._task, description=_escaped(" · ".join(self._phases.values())))
 
     def step(self, step: Step, event: str) -> None:
         if event == "failed" and not self.quiet:
             self._print(f"  failed to {step.title}")
         elif self.verbose:
             self._print(f"  {event}: {step.title}")
-        elif self._progress and event == "started":
-            self._progress.update(self._task, description=_escaped(step.title))
+        elif event == "started":
+            self._phases[""] = step.title
+            self._describe()
 
     def launched(self, cell: Cell, launch: int) -> None:
         if self._progress:
@@ -137,6 +147,7 @@ def _time(seconds: float) -> str:
 
 def _name(cell: Cell) -> str:
     point = f" t{cell.point.threads} b{cell.point.batch}" if (cell.point.threads, cell.point.batch) != (1, 1) else ""
+    point += "".join(f" {axis}={cell.point.labels[axis]}" for axis in STATE_AXES if cell.point.labels[axis])
     where = "" if cell.target.name == "local" else f" @{cell.target.name}"
     return f"{cell.workload.label} | {cell.method.label} | {cell.backend.label}{where}{point}"
 

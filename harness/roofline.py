@@ -33,7 +33,6 @@ def measured_roofline(session: Session, target: Target, threads: int, working_se
     session.push(program, name)
     # A power of two above it.
     size = min(max(LEAST_BYTES, 1 << int(working_set_bytes).bit_length()), MOST_BYTES)
-    session.run(["chmod", "700", name], timeout_s=10)
     ended = session.run([f"./{name}", str(threads), str(size), str(SECONDS)], timeout_s=60, max_output_bytes=4096)
     try:
         found = _ANSWER.validate_python(json.loads(ended.stdout))

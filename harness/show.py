@@ -13,6 +13,7 @@ from harness.plan import Cell, estimated_s
 from harness.progress import result_text
 from harness.suite import Suite, Workload, shipped_suites
 from harness.supply import download_text, downloads
+from results.paper import POINT_AXES, STATE_AXES
 from results.printable import printable
 from results.record import Record
 from targets.target import Target
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from harness.compress import CompressedFile
     from harness.devices import Added
     from harness.doctor import Finding
-    from results.store import Store
+    from results.store import Quarantine, Store
 
 Row = Mapping[str, Any]
 
@@ -44,8 +45,7 @@ def plan_json(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
                 "method": cell.axes.method,
                 "backend": cell.axes.backend,
                 "target": cell.axes.target,
-                "threads": cell.axes.threads,
-                "batch": cell.axes.batch,
+                **cell.point.axes,
                 "verdict": cell.verdict,
                 "reason": cell.reason,
                 "record_id": cell.record_id,
@@ -57,6 +57,7 @@ def plan_json(suite: Suite, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def plan_text(suite: Suite, cells: Sequence[Cell]) -> str:
+    axes = [axis for axis in POINT_AXES if axis not in STATE_AXES or any(cell.point.labels[axis] for cell in cells)]
     rows = [
         {
             "id": cell.key[:12],
@@ -64,8 +65,7 @@ def plan_text(suite: Suite, cells: Sequence[Cell]) -> str:
             "method": cell.axes.method,
             "backend": cell.axes.backend,
             "target": cell.axes.target,
-            "threads": cell.axes.threads,
-            "batch": cell.axes.batch,
+            **{axis: cell.point.labels[axis] for axis in axes},
             "verdict": cell.verdict,
             "why": cell.reason or (f"record {cell.record_id[:8]}" if cell.record_id else ""),
         }
@@ -95,7 +95,9 @@ def rows(what: str) -> list[Row]:
     return [_plugin_row(what, name) for name in plugins.names(what)]
 
 
-def target_rows(targets: Mapping[str, Target], states: Mapping[str, str] | None = None) -> list[Row]:
+def target_rows(
+    targets: Mapping[str, Target], quarantined: Mapping[str, Quarantine] | None = None, states: Mapping[str, str] | None = None
+) -> list[Row]:
     """One row a target; `states` says what each answered when it was called."""
     return [
         {
@@ -106,6 +108,7 @@ def target_rows(targets: Mapping[str, Target], states: Mapping[str, str] | None 
             "host": t.host,
             "times": t.origin,
             "tags": " ".join(t.tags),
+            "quarantine": f"since {q.since}: {q.reason}" if (q := (quarantined or {}).get(t.name)) else "",
             **({} if states is None else {"state": states[t.name]}),
         }
         for t in targets.values()

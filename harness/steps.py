@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import environment, plugins
+from harness.backend import runner
 from harness.cache import cache_root
 from harness.own_file import numeric_of
 from harness.plugins import Choice
@@ -47,6 +48,14 @@ _SOURCES: Mapping[Kind, tuple[str, ...]] = {
     "export": ("perform.py", "own_file.py", "export.py", "check.py", "forms/*.py"),
     "build": ("perform.py", "environment.py", "artifact.py", "forms/static.py", "runners/call.py"),
 }
+_PROGRAM_SOURCES = (
+    "toolchain.py",
+    "runners/program/*.[ch]",
+    "compiler/**/*.py",
+    "compiler/**/*.[ch]*",
+    "kernels/**/*.py",
+    "kernels/**/*.[ch]*",
+)
 _DISTRIBUTIONS: Mapping[Kind, tuple[str, ...]] = {
     "train": ("torch", "numpy"),
     "compress": ("torch", "numpy"),
@@ -154,7 +163,14 @@ def build_step(workload: Workload, method: Choice, backend: Choice, target: Targ
             "backend": _choice(backend),
             "backend_sha256": plugins.source_sha256("backends", backend.name),
             "versions": environment.versions(backend.name),
-            "target": {"name": target.name, "kind": target.kind, "isa": target.isa or platform.machine(), "cpu": target.cpu},
+            "program": _program_sources(backend),
+            "target": {
+                "name": target.name,
+                "transport": target.transport,  # what is built for this very machine may use all that its CPU has
+                "kind": target.kind,
+                "isa": target.isa or platform.machine(),
+                "cpu": target.cpu,
+            },
         },
         (exported,),
         f"build {workload.label} {method.label} for {backend.label}",
@@ -198,6 +214,13 @@ def _step(kind: Kind, inputs: Mapping[str, Any], needs: tuple[Step, ...], title:
     text = canonical_json(inputs)
     key = hashlib.sha256("\n".join((kind, text, _toolchain(kind), *(need.key for need in needs))).encode()).hexdigest()
     return Step(kind, text, needs, title, cores, key)
+
+
+def _program_sources(backend: Choice) -> str | None:
+    """Of what becomes part of an artifact that is its own runner, beside the network; None for any other."""
+    if runner(plugins.load("backends", backend.name)) != "program":
+        return None
+    return canonical_sha256([sources_sha256(_PROGRAM_SOURCES), _version("ziglang")])
 
 
 def _cores(model: Choice) -> int:

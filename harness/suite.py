@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +20,9 @@ from harness.paper import PaperReader
 from harness.plugins import Choice, matches
 from harness.weights import PACKAGED, weights_file
 from results.paper import CELL_AXES as AXES
-from results.paper import FigureSpec, TableSpec
+from results.paper import POINT_AXES, FigureSpec, TableSpec
 from targets.document import Document, Place, Reader, read_document
+from targets.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,52 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
+    """How a device is run while it is timed. None: as it is."""
+
     threads: int = 1
     batch: int = 1
+    cpus: tuple[int, ...] | None = None
+    """That the runner is bound to, ascending."""
+    governor: str | None = None
+    frequency_hz: int | None = None
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """As fields of `Axes`: CPUs as a label."""
+        return {axis: getattr(self, axis) for axis in POINT_AXES} | {"cpus": None if self.cpus is None else cpu_label(self.cpus)}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """As conditions and reports name them; empty for what is as it is."""
+        return {axis: as_label(value) for axis, value in self.axes.items()}
+
+    def refusal(self, target: Target) -> str | None:
+        """Why a device, as the inventory describes it, cannot be run so."""
+        most = max(target.thread_counts, default=None)
+        if self.frequency_hz is not None and target.frequencies_hz and self.frequency_hz not in target.frequencies_hz:
+            steps = ", ".join(map(str, target.frequencies_hz))
+            return f"{target.name} cannot be held at {self.frequency_hz} Hz; its `frequencies_hz` are {steps}"
+        if most is not None and self.cpus is not None and self.cpus[-1] >= most:
+            return f"{target.name} has no CPU {self.cpus[-1]}; by its `thread_counts` the last one is {most - 1}"
+        if self.governor is not None or self.frequency_hz is not None:
+            return f"{target.name} is {target.origin}: it has no clock to set" if target.origin != "measured" else None
+        return None
+
+
+def as_label(value: Any) -> str:
+    """A value of an axis as conditions name it: empty for what the suite does not ask for."""
+    return "" if value is None else str(value)
+
+
+def cpu_label(cpus: Sequence[int]) -> str:
+    """`0-3,6` of ascending numbers."""
+    runs: list[list[int]] = []
+    for cpu in cpus:
+        if runs and cpu == runs[-1][-1] + 1:
+            runs[-1].append(cpu)
+        else:
+            runs.append([cpu])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +104,8 @@ class Sampling:
     """A sample repeats the inference until it lasts this long."""
     max_launch_s: Annotated[float, Gt(0), Le(86400)] = 300.0
     """A launch that takes longer is killed on the device and the cell fails."""
+    retries: Annotated[int, Ge(0), Le(20)] = 2
+    """How often a block of cells is tried again after its device was lost, rebooted or throttled. Decides no number."""
     check_inputs: Annotated[int, Ge(1), Le(64)] = 8
     """Examples whose answers are compared with the reference before anything is timed."""
     profile: bool = False
@@ -119,7 +166,7 @@ class Suite:
             "methods": [choice.label for choice in self.methods],
             "backends": [choice.label for choice in self.backends],
             "targets": list(self.targets),
-            "operating_points": [dataclasses.asdict(point) for point in self.points],
+            "operating_points": [point.axes for point in self.points],
             "sampling": dataclasses.asdict(self.sampling),
             "baseline": dict(self.baseline),
             "defaults": {choice.name: plugins.defaults("methods", choice.name) for choice in self.methods},
@@ -137,7 +184,7 @@ _KEYS = (
 _REQUIRED = ("models", "methods", "backends")
 
 
-def load_suite(reference: str, *, known_targets: Sequence[str]) -> Suite:
+def load_suite(reference: str, *, known_targets: Mapping[str, Target]) -> Suite:
     """Load and resolve a suite by path, or by name from the ones that ship with Assay.
 
     UserError with file, line and nearest name for anything that does not resolve.
@@ -186,9 +233,9 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> Document:
 class _Reader(Reader):
     """Turns a document into a Suite."""
 
-    def __init__(self, document: Document, known_targets: Sequence[str]) -> None:
+    def __init__(self, document: Document, known_targets: Mapping[str, Target]) -> None:
         super().__init__(document)
-        self.known_targets = tuple(known_targets)
+        self.known_targets = known_targets
 
     def suite(self) -> Suite:
         root = self.document.value
@@ -202,14 +249,13 @@ class _Reader(Reader):
         backends = self._choices("backends")
         workloads = tuple(self._workloads())
         targets = self._targets()
-        points = self._points()
+        points = self._points([self.known_targets[name] for name in targets])
         labels: dict[str, tuple[str, ...]] = {
             "model": tuple(w.label for w in workloads),
             "method": tuple(c.label for c in methods),
             "backend": tuple(c.label for c in backends),
             "target": targets,
-            "threads": tuple(str(n) for n in dict.fromkeys(p.threads for p in points)),
-            "batch": tuple(str(n) for n in dict.fromkeys(p.batch for p in points)),
+            **{axis: tuple(dict.fromkeys(point.labels[axis] for point in points)) for axis in POINT_AXES},
         }
         for axis in ("model", "method", "backend", "target"):
             self._unique(labels[axis], axis)
@@ -292,30 +338,58 @@ class _Reader(Reader):
                 raise self.error(("targets", index), f"unknown target `{name}`.{nearest(name, self.known_targets)}")
         return tuple(names)
 
-    def _points(self) -> tuple[OperatingPoint, ...]:
+    def _points(self, targets: Sequence[Target]) -> tuple[OperatingPoint, ...]:
+        """One mapping of axes to values, or a list of them; in each every value goes with every other."""
         given = self.document.value.get("operating_points", {})
-        self.keys(given, ("operating_points",), ("threads", "batch"))
-        axes = {}
-        for key in ("threads", "batch"):
-            values = given.get(key, 1)
-            values = values if isinstance(values, list) else [values]
-            if not values or not all(isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= 4096 for v in values):
-                raise self.error(
-                    ("operating_points", key), f"`{key}` is a whole number from 1 to 4096, or a list of them, not {given[key]!r}"
-                )
-            self._unique([str(v) for v in values], key)
-            axes[key] = values
-        return tuple(OperatingPoint(threads, batch) for threads in axes["threads"] for batch in axes["batch"])
+        groups = (
+            [((), given)]
+            if isinstance(given, dict)
+            else [((i,), group) for i, group in enumerate(given)]
+            if isinstance(given, list)
+            else []
+        )
+        if not groups:
+            raise self.error(
+                ("operating_points",),
+                f"`operating_points` is a mapping with the keys {', '.join(POINT_AXES)}, or a list of such, not {given!r}",
+            )
+        points: dict[OperatingPoint, None] = {}
+        for index, group in groups:
+            place = ("operating_points", *index)
+            self.keys(group, place, POINT_AXES)
+            axes = {axis: self._values(axis, group[axis], (*place, axis)) for axis in group}
+            for values in itertools.product(*axes.values()):
+                point = OperatingPoint(**dict(zip(axes, values, strict=True)))
+                refusals = [point.refusal(target) for target in targets]
+                if None not in refusals:
+                    raise self.error(place, f"no target of this suite can be run so: {'; '.join(filter(None, refusals))}")
+                if point in points:
+                    raise self.error(place, "an operating point is named twice")
+                points[point] = None
+        return tuple(points)
+
+    def _values(self, axis: str, given: Any, place: Place) -> list[Any]:
+        """The values that an axis of an operating point is to have, each checked."""
+        is_one = not isinstance(given, list) or (axis == "cpus" and not any(isinstance(one, list) for one in given))
+        values = [given] if is_one else given
+        what, is_good = _POINT_VALUES[axis]
+        if not values or not all(is_good(value) or (value is None and axis not in ("threads", "batch")) for value in values):
+            raise self.error(place, f"`{axis}` is {what}, or a list of such, not {given!r}")
+        values = [tuple(sorted(value)) if isinstance(value, list) else value for value in values]
+        if len(set(values)) < len(values):
+            raise self.error(place, f"`{axis}` names a value twice: {given!r}")
+        return values
 
     def _baseline(self, labels: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
         given = self.document.value.get("baseline", {"method": labels["method"][0]})
         self.keys(given, ("baseline",), AXES)
-        for axis, label in given.items():
-            if str(label) not in labels[axis]:
+        baseline = tuple((axis, as_label(value)) for axis, value in given.items())
+        for axis, label in baseline:
+            if label not in labels[axis]:
                 raise self.error(
-                    ("baseline", axis), f"baseline {axis} `{label}` is not in this suite.{nearest(str(label), labels[axis])}"
+                    ("baseline", axis), f"baseline {axis} `{label}` is not in this suite.{nearest(label, labels[axis])}"
                 )
-        return tuple((axis, str(label)) for axis, label in given.items())
+        return baseline
 
     def _conditions(self, key: str, labels: Mapping[str, Sequence[str]]) -> tuple[Condition, ...]:
         items = self.document.value.get(key, [])
@@ -329,7 +403,7 @@ class _Reader(Reader):
             raise self.error(place, "an empty condition would match every cell; name at least one axis")
         patterns = []
         for axis, given in item.items():
-            alternatives = tuple(str(value) for value in (given if isinstance(given, list) else [given]))
+            alternatives = tuple(map(as_label, given if isinstance(given, list) else [given]))
             for alternative in alternatives:
                 if not any(matches(alternative, label) for label in labels[axis]):
                     raise self.error(
@@ -414,3 +488,33 @@ def _matching_layers(choice: Choice, data: str, patterns: Sequence[str], where: 
             raise UserError(f"{where}: no layer of `{choice.label}` matches `{pattern}`.{nearest(pattern, known)}")
         chosen += found
     yield from dict.fromkeys(chosen)
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _are_cpus(given: Any) -> bool:
+    return (
+        isinstance(given, list)
+        and bool(given)
+        and all(_is_whole(cpu, 0, 4095) for cpu in given)
+        and len(set(given)) == len(given)
+    )
+
+
+def _is_governor(given: Any) -> bool:
+    return isinstance(given, str) and re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", given) is not None
+
+
+_POINT_VALUES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "threads": ("a whole number from 1 to 4096", lambda value: _is_whole(value, 1, 4096)),
+    "batch": ("a whole number from 1 to 4096", lambda value: _is_whole(value, 1, 4096)),
+    "cpus": ("a list of CPU numbers, each once", _are_cpus),
+    "governor": ("the name of a governor, such as performance", _is_governor),
+    "frequency_hz": (
+        "a clock in Hz and in whole kHz (1500000000)",
+        lambda value: _is_whole(value, 10**6, 10**11) and value % 1000 == 0,
+    ),
+}
+"""Axis of an operating point -> what its values are, and whether something is one."""

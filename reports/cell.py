@@ -10,17 +10,19 @@ import numpy as np
 from markupsafe import Markup
 
 from reports.dots import is_thinned, sample_dots
-from reports.findings import Findings, Quantity, timed_values
+from reports.findings import Findings, Quantity, tier_of, timed_values
 from reports.history_plot import plot_of_cell
 from reports.launches import launch_table
 from reports.layers import profiled
-from reports.matrix import AXES, place_of
+from reports.matrix import AS_IT_WAS, AXES, Place, axis_title, place_of
 from reports.metrics import title_of
 from reports.page import MEANINGS, templates, traced
 from reports.rounding import alone, scale_for
 from reports.sentences import cell_sentence
 from reports.tree import json_tree, listed, section
 from results import stats
+from results.printable import printable
+from results.quality import QUALITIES
 from results.record import Measurement, Record
 
 PERCENTILES = (90, 99)
@@ -83,7 +85,7 @@ def cell_page(findings: Findings, record: Record) -> str:
             record=record,
             suite=findings.run.suite,
             place=place,
-            axes=[(axis, place.label(axis)) for axis in AXES],
+            axes=[*_place(place), *_clock(record)],
             sentence_parts=cell_sentence(findings, record),
             meaning=MEANINGS[record.status],
             logs=list(_logs(provenance)),
@@ -142,6 +144,21 @@ def _claims(findings: Findings, record: Record) -> Iterator[tuple[str, Any]]:
             yield title_of(name), traced(alone(name, quantity), record.id, name, quantity.value)
 
 
+def _place(place: Place) -> Iterator[tuple[str, str]]:
+    yield from ((axis_title(axis), label) for axis, label in zip(AXES, place, strict=True) if AS_IT_WAS.get(axis) != label)
+
+
+def _clock(record: Record) -> Iterator[tuple[str, str]]:
+    """How far the clock was under control, at what, and why no further."""
+    control = section(record.provenance, "device", "control")
+    if tier_of(record):
+        held = ", ".join(
+            f"{policy} at {hz / 1e9:g} GHz" for policy, hz in section(control, "held_hz").items() if isinstance(hz, int)
+        )
+        reason = control.get("reason")
+        yield "clock control", printable(tier_of(record) + (f": {held}" if held else "") + (f" ({reason})" if reason else ""))
+
+
 def _checked(record: Record) -> Iterator[tuple[str, str]]:
     """How the device's answers compare with the compressed network's own, and by which rule they are right."""
     check = section(record.provenance, "check")
@@ -173,7 +190,7 @@ def _reading(findings: Findings, record: Record, measurement: Measurement) -> Re
     if samples is None or quantity.value is None:
         return Reading(title, None, quantity.missing, tuple(_facts(record, measurement, None)))
     plot = None
-    if len(timed_values(samples)) >= MIN_DOTS and measurement.unit != "1":
+    if len(timed_values(samples)) >= MIN_DOTS and metric not in QUALITIES:
         scale = scale_for(measurement.unit, metric, [quantity.value])
         plot = sample_dots(samples, scale, quantity.value, f"{title} in {scale.unit}, every sample in the order taken")
     flags = dict.fromkeys((*measurement.flags, *(stats.unstable(samples) if measurement.unit == "s" else ())))
@@ -201,7 +218,7 @@ def _facts(record: Record, measurement: Measurement, quantity: Quantity | None) 
         return
     timed = int(samples.timed.sum())
     launches = len(np.unique(samples.launch))
-    if unit == "1":
+    if metric in QUALITIES:
         yield "examples", f"{timed:,}"
     elif timed > 1:
         warm = len(samples) - timed

@@ -17,7 +17,9 @@ from reports.rounding import Scale, scale_for
 from reports.strength import strengths
 from results.record import Record
 
-MEASURED = ("quality", "quality_change", "latency", "speedup", "energy", "power", "peak_memory", "model_memory", "artifact_size")
+MEASURED = (
+    "quality", "quality_change", "latency", "speedup", "energy", "power", "peak_memory", "model_memory", "artifact_size", "instructions",
+)  # fmt: skip
 CLAIMED: Mapping[str, str] = {
     **dict.fromkeys(("nonzero_macs", "nonzero_params", "weight_bytes", "weight_bits"), "low"),
     **dict.fromkeys(CLAIMED_RATIOS, "high"),

@@ -19,6 +19,11 @@ class Contest(NamedTuple):
     keeping: Record | None
     """The same among those whose quality is not significantly worse."""
 
+    @property
+    def could_run(self) -> bool:
+        """Whether the backend has anything at all to say of this place."""
+        return any(record.status != "unsupported" for record in self.records)
+
 
 def contests(findings: Findings) -> tuple[Contest, ...]:
     """In the suite's order."""

@@ -9,9 +9,10 @@ from typing import Any
 from reports.compare import Diff, Difference, Drift, Elsewhere, Pair
 from reports.findings import Quantity
 from reports.inputs import changed_inputs
-from reports.matrix import place_of
+from reports.matrix import AS_IT_WAS, place_of
 from reports.metrics import title_of
 from reports.rounding import alone
+from results.paper import STATE_AXES
 from results.printable import printable
 from results.record import Record, Run
 
@@ -87,9 +88,10 @@ def run_name(run: Run) -> str:
 
 
 def cell_name(record: Record) -> str:
-    """The axes; threads and batch where they are not 1."""
+    """The axes; of the operating point what is out of the ordinary."""
     place = place_of(record.axes)
     point = f" t{place.threads} b{place.batch}" if (place.threads, place.batch) != ("1", "1") else ""
+    point += "".join(f", {place.label(axis)}" for axis in STATE_AXES if place.label(axis) != AS_IT_WAS[axis])
     where = "" if place.target == "local" else f" @{place.target}"
     return printable(f"{place.model} | {place.method} | {place.backend}{where}{point}")
 

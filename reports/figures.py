@@ -86,7 +86,12 @@ def draw(spec: FigureSpec, findings: Findings, title: str = "", *, is_exact: boo
         return Figure(spec.name, title, None, f"This would be {panels} panels: show fewer cells, or fewer axes in panels.")
     if spec.kind == "speedup_bars" and len(rows) > MAX_BARS:
         return Figure(spec.name, title, None, f"This would be {len(rows)} bars: show fewer cells.")
-    return Figure(spec.name, title, _rendered(spec, plot, is_exact), plot.sentence + _hollow(plot.values) + _repeats(plot.values))
+    return Figure(
+        spec.name,
+        title,
+        _rendered(spec, plot, is_exact),
+        plot.sentence + _unmeasured(spec.kind, plot.values) + _repeats(plot.values),
+    )
 
 
 def _panel_axes(spec: FigureSpec, shown: Shown) -> list[str]:
@@ -98,23 +103,24 @@ def _panel_axes(spec: FigureSpec, shown: Shown) -> list[str]:
 def _rows(findings: Findings, shown: Shown, panel_axes: Sequence[str], x: str, y: str) -> list[dict[str, Any]]:
     """One for each ok cell: its panel, family and strength, and both metrics in SI with their intervals' ends."""
     names = short_names(shown.strengths)
-    panels = {place: ", ".join(_panel_label(axis, place) for axis in panel_axes) for place in shown.records}
-    order = {panel: rank for rank, panel in enumerate(dict.fromkeys(panels.values()))}
+    order: dict[str, int] = {}
     rows = []
     for place, record in shown.records.items():
         if record.status != "ok":
             continue
         strength = shown.strengths[place.method]
         quantities = {axis: findings.quantity(record, metric) for axis, metric in (("x", x), ("y", y)) if metric}
+        origins = {q.origin for q in quantities.values()} - {None, "measured"}
+        panel = _panel(", ".join(place.spoken(axis) for axis in panel_axes), " and ".join(sorted(map(str, origins))))
         rows.append(
             {
-                "panel": panels[place],
-                "rank": order[panels[place]],
+                "panel": panel,
+                "rank": order.setdefault(panel, len(order)),
                 "method": f"{names[strength.family]} {strength.label}".rstrip(),
                 "family": names[strength.family],
                 "strength": strength.value,
                 "baseline": findings.is_baseline(record),
-                "measured": all(q.origin in (None, "measured") for q in quantities.values()),
+                "measured": not origins,
                 "significant": all(q.significant is not False for q in quantities.values()),
                 **{key: value for axis, q in quantities.items() for key, value in _ends(axis, q).items()},
             }
@@ -122,8 +128,9 @@ def _rows(findings: Findings, shown: Shown, panel_axes: Sequence[str], x: str, y
     return rows
 
 
-def _panel_label(axis: str, place: Place) -> str:
-    return f"{axis} {place.label(axis)}" if axis in ("threads", "batch") else place.label(axis)
+def _panel(name: str, origin: str) -> str:
+    """What was not measured stands apart, and no line joins it to what was."""
+    return f"{name} ({origin})" if name and origin else name or origin
 
 
 def _ends(axis: str, quantity: Quantity) -> dict[str, float | None]:
@@ -364,8 +371,15 @@ def _distinct(values: Sequence[Mapping[str, Any]], key: str) -> list[str]:
     return list(dict.fromkeys(value[key] for value in values if key in value))
 
 
-def _hollow(values: Sequence[Mapping[str, Any]]) -> str:
-    return "" if all(value.get("measured", True) for value in values) else " Hollow points were not measured on a device."
+def _unmeasured(kind: str, values: Sequence[Mapping[str, Any]]) -> str:
+    panels = _distinct([value for value in values if not value.get("measured", True)], "panel")
+    if not panels:
+        return ""
+    return (
+        f" Not measured on a device: {'; '.join(panels)}."
+        if kind == "speedup_bars"
+        else " Hollow points were not measured on a device."
+    )
 
 
 def _repeats(values: Sequence[Mapping[str, Any]]) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from reports.matrix import Matrix, Place, arrange, place_of
 from reports.metrics import title_of
+from reports.tree import section
 from results import stats
 from results.quality import QUALITIES
 from results.record import Measurement, Origin, Record, Run, Samples
@@ -146,6 +147,11 @@ def examine(run: Run, records: Sequence[Record]) -> Findings:
         for place, record in placed.items()
     }
     return Findings(matrix, quantities, comparisons, changes, {r.id: r.sha256() for r in matrix.records.values()})
+
+
+def tier_of(record: Record) -> str:
+    """How far the device's clock was under control: `pinned`, `requested` or `uncontrolled`; empty where that was not recorded."""
+    return str(section(record.provenance, "device", "control").get("tier", ""))
 
 
 def quality_metric(record: Record) -> str:
@@ -312,6 +318,9 @@ def _speedup(
     remarks = latency.remarks
     noisy_base = [r for r in measured[found.baseline.id]["latency"].remarks if r not in remarks]
     remarks += tuple(f"baseline {remark}" for remark in noisy_base)
+    tier, base_tier = tier_of(record), tier_of(found.baseline)
+    if tier and base_tier and tier != base_tier:
+        remarks += (f"the clock was {tier} here and {base_tier} for the baseline",)
     ratio = found.ratio
     return Quantity("x", ratio.estimate, ratio.low, ratio.high, None, latency.origin, remarks, found.significant)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from reports.contests import Contest
 from reports.findings import Findings
-from reports.matrix import Place
+from reports.matrix import Place, spoken
 from reports.rounding import Scale, printed
 from results.record import Record
 
@@ -68,7 +68,9 @@ def winners(findings: Findings, found: Iterable[Contest]) -> Heat:
     squares = {}
     for contest in found:
         best = contest.keeping
-        if best is None:
+        if not contest.could_run:
+            squares[contest.place] = Square("unsupported", "unsupported", contest.records[0].id)
+        elif best is None:
             squares[contest.place] = Square("none is faster", "even")
         else:
             squares[contest.place] = _square(findings, contest.place, best)._replace(method=best.axes.method)
@@ -105,7 +107,7 @@ def _origin(squares: Iterable[Square]) -> str | None:
 
 def _heads(columns: Sequence[tuple[str, ...]], level: int, axis: str) -> Iterator[Head]:
     for above, group in itertools.groupby(columns, key=lambda column: column[: level + 1]):
-        yield Head(f"{axis} {above[level]}" if axis in ("threads", "batch") else above[level], len(list(group)))
+        yield Head(spoken(axis, above[level]), len(list(group)))
 
 
 def _square(findings: Findings, place: Place, record: Record) -> Square:

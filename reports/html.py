@@ -35,6 +35,7 @@ SETTINGS: Mapping[str, str] = {
     "min_s": "least seconds of a launch",
     "min_sample_s": "least seconds of a sample",
     "max_launch_s": "most seconds of a launch",
+    "retries": "new attempts after a device's fault",
     "check_inputs": "answers checked before timing",
     "profile": "operators timed by the runtime's own profiler",
     "evaluation_size": "test examples for accuracy",

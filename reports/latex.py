@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from reports.figures import Figure
+from reports.matrix import axis_title
 from reports.rounding import Printed
 from reports.table import Entry, Row, Table, levels
 
@@ -202,7 +203,7 @@ def _head(table: Table, columns: range) -> Iterator[str]:
         yield _line([*margin, *(rf"\multicolumn{{{width}}}{{c}}{{{escape(label)}}}" for label, width in groups)])
         ends = itertools.accumulate((width for _, width in groups), initial=len(table.axes))
         yield " ".join(rf"\cmidrule(lr){{{first + 1}-{last}}}" for first, last in itertools.pairwise(ends))
-    yield _line([*map(escape, table.axes), *(_centred(column.title) for column in shown)])
+    yield _line([*map(escape, map(axis_title, table.axes)), *(_centred(column.title) for column in shown)])
     if table.has_unit_line and any(column.unit for column in shown):
         yield _line([*margin, *(_centred(column.unit) for column in shown)])
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
+from reports.matrix import axis_title
 from reports.page import breakable, escape
 from reports.table import Entry, Row, Table, letter
 
@@ -31,7 +32,7 @@ def _parts(table: Table, title: str, cells: str, letters: dict[str, str]) -> Ite
         yield f"<tr>{spacer}{heads}</tr>"
     yield "<tr>"
     for axis in table.axes:
-        yield f'<th scope="col" data-axis="{escape(axis)}">{escape(axis)}</th>'
+        yield f'<th scope="col" data-axis="{escape(axis)}">{escape(axis_title(axis))}</th>'
     for column in table.columns:
         unit = f'<span class="unit">{escape(column.unit)}</span>' if column.unit and table.has_unit_line else ""
         yield f'<th scope="col" class="number" data-metric="{escape(column.metric)}">{breakable(column.title)}{unit}</th>'

@@ -40,6 +40,12 @@ METRICS: Mapping[str, Metric] = {
     "peak_memory": Metric("peak memory", "low"),
     "model_memory": Metric("model memory", "low"),
     "artifact_size": Metric("artifact size", "low", exact=True, meaning="bytes of the files that were pushed to the device"),
+    "instructions": Metric(
+        "instructions",
+        "low",
+        exact=True,
+        meaning="what one inference (one batch) executes, counted by the CPU: no time, nor a hint at one",
+    ),
     "energy": Metric("energy", "low"),
     "power": Metric("power", "low"),
     "macs": Metric("MACs"),

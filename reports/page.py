@@ -11,7 +11,7 @@ import jinja2
 import markupsafe
 from markupsafe import Markup
 
-from reports.matrix import place_of
+from reports.matrix import axis_title, place_of
 from results.printable import printable
 
 MEANINGS: Mapping[str, str] = {
@@ -37,6 +37,7 @@ def templates() -> jinja2.Environment:
     )
     environment.filters["breakable"] = breakable
     environment.globals["place_of"] = place_of
+    environment.globals["axis_title"] = axis_title
     environment.globals["traced"] = traced
     return environment
 

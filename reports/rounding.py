@@ -12,6 +12,7 @@ from results.quality import QUALITIES
 
 _SMALL = ("s", "J", "W", "A", "V", "Hz")
 """Units that are printed down to nano."""
+_COUNTS = ("count", "1")
 _NEXT = 1.0005
 """999.6 µs prints as 1.00 ms: what three digits round to 1000 takes the next prefix."""
 
@@ -43,17 +44,17 @@ def scale_for(unit: str, metric: str, values: Iterable[float]) -> Scale:
         return Scale("×", 1.0)
     if unit == "change":
         return Scale("%", 0.01)
-    if unit == "1":
-        return Scale("%", 0.01) if metric == "quality" or metric in QUALITIES else Scale("", 1.0)
-    if unit not in ("B", "count", *_SMALL):
+    if unit == "1" and (metric == "quality" or metric in QUALITIES):
+        return Scale("%", 0.01)
+    if unit not in ("B", *_COUNTS, *_SMALL):
         return Scale(unit, 1.0)
     prefixes, base = (("n", "µ", "m", "", "k", "M"), 1e-9) if unit in _SMALL else (("", "k", "M", "G", "T"), 1.0)
     sizes = sorted(abs(v) for v in values if v)
     if not sizes:
-        return Scale("" if unit == "count" else unit, 1.0)
+        return Scale("" if unit in _COUNTS else unit, 1.0)
     step = math.floor(math.log10(statistics.median_low(sizes) / base * _NEXT) / 3)
     step = min(max(step, 0), len(prefixes) - 1)
-    return Scale(prefixes[step] + ("" if unit == "count" else unit), base * 1000.0**step)
+    return Scale(prefixes[step] + ("" if unit in _COUNTS else unit), base * 1000.0**step)
 
 
 def printed(scale: Scale, value: float, low: float | None = None, high: float | None = None) -> Printed:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from reports.contests import Contest
 from reports.findings import Comparison, Findings, quality_metric
-from reports.matrix import Place, place_of
+from reports.matrix import AS_IT_WAS, Place, axis_title, place_of
 from reports.metrics import title_of
 from reports.rounding import Scale, alone, printed
-from results.record import Record
+from results.paper import POINT_AXES
+from results.record import ORIGINS, Origin, Record
 
 NAMED = 3
 """Winners that the summary names."""
@@ -52,23 +53,33 @@ class Answer(NamedTuple):
 
 def answers(findings: Findings, found: Sequence[Contest]) -> tuple[Answer, ...]:
     """One sentence a contest: the fastest method, at what quality, and what became of the rest."""
-    groups = itertools.groupby(found, key=lambda contest: contest.place.model)
+    groups = itertools.groupby((contest for contest in found if contest.could_run), key=lambda contest: contest.place.model)
     return tuple(Answer(model, tuple(_contest_sentence(findings, contest) for contest in mine)) for model, mine in groups)
 
 
 def summary(findings: Findings, found: Sequence[Contest]) -> tuple[Sentence, ...]:
-    """Which methods win, in how many of several contests, and by how much."""
-    if len(found) < 2:
-        return ()
+    """Which methods win, in how many of several contests, and by how much; by itself for each way the times came about."""
+    held = [(_origin(findings, contest), contest) for contest in found if contest.could_run]
+    each = {origin: [contest for its, contest in held if its == origin] for origin in ORIGINS}
+    return tuple(_summed(findings, origin, contests) for origin, contests in each.items() if len(contests) > 1)
+
+
+def _origin(findings: Findings, contest: Contest) -> Origin:
+    times = (findings.quantity(record, "latency").origin for record in contest.records if record.status == "ok")
+    return next(filter(None, times), "measured")
+
+
+def _summed(findings: Findings, origin: Origin, found: Sequence[Contest]) -> Sentence:
     wins: dict[str, list[Record]] = {}
     for contest in found:
         if contest.keeping is not None:
             wins.setdefault(contest.keeping.axes.method, []).append(contest.keeping)
     places = f"{len(found)} combinations of {_among(findings)}"
+    by = "" if origin == "measured" else f"By {origin} times: "
     if not wins:
-        return ((Part(f"In none of the {places} is a method faster without a measurable loss of quality."),),)
+        return (Part(f"{by}{'i' if by else 'I'}n none of the {places} is a method faster without a measurable loss of quality."),)
     ordered = sorted(wins.items(), key=lambda item: -len(item[1]))
-    parts = [Part("The fastest without a measurable loss of quality: ")]
+    parts = [Part(f"{by}{'t' if by else 'T'}he fastest without a measurable loss of quality: ")]
     for index, (method, winners) in enumerate(ordered[:NAMED]):
         gain = statistics.median(findings.comparisons[record.id].ratio.estimate for record in winners)
         source = Source(" ".join(record.id for record in winners), "speedup", gain, statistic="median")
@@ -77,7 +88,7 @@ def summary(findings: Findings, found: Sequence[Contest]) -> tuple[Sentence, ...
         parts += [Part(_times(gain), source=source), Part(" faster)")]
     rest, none = sum(len(gains) for _, gains in ordered[NAMED:]), len(found) - sum(map(len, wins.values()))
     parts += [Part(f"; others in {rest}")] * bool(rest) + [Part(f"; in {none} there is none")] * bool(none)
-    return ((*parts, Part(".")),)
+    return (*parts, Part("."))
 
 
 def trust(findings: Findings) -> tuple[Sentence, ...]:
@@ -118,25 +129,29 @@ def cell_sentence(findings: Findings, record: Record) -> Sentence:
 
 
 def claims_sentences(findings: Findings) -> tuple[Sentence, ...]:
-    """What came of the claims of fewer multiply-accumulates, and where the gap is widest."""
-    claiming = []
+    """What came of the claims of fewer multiply-accumulates, and where the gap is widest; by itself for each way the times came about."""
+    claiming: dict[Origin, list[tuple[float, Comparison, Record]]] = {origin: [] for origin in ORIGINS}
     for record in findings.matrix.records.values():
         found = findings.comparisons.get(record.id)
         claim = findings.quantity(record, "claimed_speedup").value if found else None
         if found is not None and claim is not None and claim > 1.0:
-            claiming.append((claim, found, record))
-    if not claiming:
-        return ()
+            claiming[findings.quantity(record, "latency").origin or "measured"].append((claim, found, record))
+    told = (_fulfilled(findings, origin, claims) for origin, claims in claiming.items() if claims)
+    return tuple(itertools.chain.from_iterable(told))
+
+
+def _fulfilled(findings: Findings, origin: Origin, claiming: Sequence[tuple[float, Comparison, Record]]) -> tuple[Sentence, ...]:
     gains = [(claim, found.ratio) for claim, found, _ in claiming if found.significant and found.ratio.estimate > 1]
     faster, reached = len(gains), sum(ratio.high is not None and ratio.high >= claim for claim, ratio in gains)
+    by = "" if origin == "measured" else f"By {origin} times: "
     summary = (
-        f"{len(claiming):,} {'cell claims' if len(claiming) == 1 else 'cells claim'} fewer multiply-accumulates than the baseline; "
+        f"{by}{len(claiming):,} {'cell claims' if len(claiming) == 1 else 'cells claim'} fewer multiply-accumulates than the baseline; "
         f"{_count(faster)} {'is' if faster == 1 else 'are'} really faster, {_count(reached)} "
         f"{'reaches' if reached == 1 else 'reach'} what is claimed."
     )
     claim, found, record = max(claiming, key=lambda item: item[0] / item[1].ratio.estimate)
     widest = (
-        Part("The widest gap: "),
+        Part(f"{by}the widest gap: " if by else "The widest gap: "),
         *_subject(findings, place_of(record.axes), with_model=True),
         Part(" claims "),
         Part(_times(claim), source=Source(record.id, "claimed_speedup", claim)),
@@ -249,8 +264,8 @@ def _where(findings: Findings, place: Place) -> Sentence:
         parts += [Part(" at "), Part(place.target, True)]
     if "threads" in varying:
         parts.append(Part(f", {place.threads} {'thread' if place.threads == '1' else 'threads'}"))
-    if "batch" in varying:
-        parts.append(Part(f", batch {place.batch}"))
+    told = [axis for axis in POINT_AXES if axis != "threads" and axis in varying and place.label(axis) != AS_IT_WAS.get(axis)]
+    parts += [Part(f", {place.spoken(axis)}") for axis in told]
     return tuple(parts)
 
 
@@ -261,9 +276,7 @@ def _baseline_parts(record: Record, baseline: Record) -> Sentence:
     parts = [Part(there.method, True)]
     for axis in differing:
         parts += [Part(" on "), Part(there.label(axis), True)]
-    for axis in ("threads", "batch"):
-        if here.label(axis) != there.label(axis):
-            parts.append(Part(f" at {axis} {there.label(axis)}"))
+    parts += [Part(f" at {there.spoken(axis)}") for axis in POINT_AXES if here.label(axis) != there.label(axis)]
     return tuple(parts)
 
 
@@ -294,7 +307,7 @@ def _count(number: int) -> str:
 
 def _among(findings: Findings) -> str:
     """`model, backend and target`: the axes, besides the method, of which there is more than one label."""
-    names = findings.matrix.varying(besides=("method",))
+    names = tuple(map(axis_title, findings.matrix.varying(besides=("method",))))
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "cells"
 
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.findings import Findings
-from reports.matrix import AXES, Place
+from reports.matrix import AXES, Place, label_of, spoken
 from reports.strength import Strength, strengths
-from results.printable import printable
 from results.record import Record
 
 
@@ -29,7 +28,7 @@ class Shown:
     @staticmethod
     def of(findings: Findings, only: Mapping[str, Sequence[str]]) -> Shown:
         matrix = findings.matrix
-        chosen = {axis: dict.fromkeys(map(printable, labels)) for axis, labels in only.items()}
+        chosen = {axis: dict.fromkeys(label_of(axis, label) for label in labels) for axis, labels in only.items()}
         models = chosen.get("model", matrix.labels["model"])
         records = {
             place: record
@@ -55,7 +54,7 @@ class Shown:
         """What stands over the columns of a label, line by line: a bare number says what it counts."""
         if axis == "strength":
             return (self.swept, label) if label else (label,)
-        return (f"{axis} {label}",) if axis in ("threads", "batch") else (label,)
+        return (spoken(axis, label),)
 
     def completed(self, rows: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, ...]:
         """The row axes, and before the last of them those that nobody named although they vary."""

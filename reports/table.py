@@ -128,12 +128,13 @@ def paper_table(document: Mapping[str, Any], findings: Findings) -> Table:
 def by_method(findings: Findings, model: str) -> Table:
     """All cells of one model: measured beside claimed, methods within each backend."""
     matrix = findings.matrix
+    is_counted = any(findings.quantity(r, "instructions").value for r in matrix.by_model[model].values() if r.status == "ok")
     spec = TableSpec(
         name=f"model-{matrix.labels['model'].index(model) + 1}",
         caption=f"{model}: what each method claims, and what it gives.",
         rows=("backend", *matrix.varying(besides=("model", "backend", "method")), "method"),
         columns=(),
-        metrics=BY_METHOD_METRICS,
+        metrics=BY_METHOD_METRICS + ("instructions",) * is_counted,
         only={"model": (model,)},
         environment="sidewaystable",
     )

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator
 
+from reports.matrix import axis_title
 from reports.table import Column, Entry, Row, Table
 
 CSV_COLUMNS = (
@@ -22,7 +23,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def markdown(table: Table) -> str:
     """A GitHub-flavoured table: `3.21 [3.10, 3.33]`, bold only where really best, notes beneath."""
-    heads = [*table.axes, *(_markdown_head(column, table.has_unit_line) for column in table.columns)]
+    heads = [*map(axis_title, table.axes), *(_markdown_head(column, table.has_unit_line) for column in table.columns)]
     lines = [
         f"**{escape_markdown(table.caption)}**",
         "",
@@ -44,7 +45,7 @@ def html_table(table: Table) -> str:
         heads = "".join(f'<th scope="colgroup" colspan="{width}">{_escape_html(label)}</th>' for label, width in level)
         lines.append(f"<tr>{'<td></td>' * len(table.axes)}{heads}</tr>")
     units = [f" ({column.unit})" if column.unit and table.has_unit_line else "" for column in table.columns]
-    titles = [*table.axes, *(f"{column.title}{unit}" for column, unit in zip(table.columns, units, strict=True))]
+    titles = [*map(axis_title, table.axes), *(f"{column.title}{unit}" for column, unit in zip(table.columns, units, strict=True))]
     lines += [f"<tr>{''.join(_th('col', title) for title in titles)}</tr>", "</thead>", "<tbody>"]
     for row in table.rows:
         labels, entries = (_th("row", label) for label in row.labels), map(_html_cell, row.entries)

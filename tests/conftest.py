@@ -33,6 +33,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
+@pytest.fixture(autouse=True)
+def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test waits for another's device: those of a test keep their leases in its own folder."""
+    folder = tmp_path / "assay-leases"
+    monkeypatch.setenv("ASSAY_LEASE_DIR", str(folder))
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`hardware` never runs unasked; the rest goes cheapest lane first."""
     lanes = ("torch", "toolchain", "peers", "hardware")

@@ -15,7 +15,7 @@ GATES = {"resnet8(data=cifar10)": 0.85, "ds_cnn": 0.90, "mobilenet_v1": 0.80, "f
 
 
 def load(name: str) -> Suite:
-    return load_suite(name, known_targets=("local",))
+    return load_suite(name, known_targets={"local": Target("local")})
 
 
 def test_mlperf_tiny_keeps_the_benchmarks_run_rules() -> None:

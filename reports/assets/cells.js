@@ -54,7 +54,7 @@ const cells = (() => {
   for (const axis of narrowed) {
     const labels = axes[axis].labels;
     shown[axis] = labels[0];
-    boxesOf[axis] = select(bar, axis === "target" ? "device" : axis, [...labels.map((text) => [text, text]), ["", `all ${labels.length}`]], labels[0],
+    boxesOf[axis] = select(bar, { target: "device", cpus: "CPUs", frequency_hz: "clock" }[axis] ?? axis, [...labels.map((text) => [text, text]), ["", `all ${labels.length}`]], labels[0],
       (value) => {
         shown[axis] = value;
         if (assay.chosen(axis)) assay.choose({ [axis]: value });
@@ -71,7 +71,7 @@ const cells = (() => {
   const traits = ["family", ...varying];
   let colourBy = "family";
   if (traits.length > 1) {
-    select(bar, "colour", traits.map((name) => [name, { family: "method family", target: "device" }[name] ?? name]), colourBy, (value) => {
+    select(bar, "colour", traits.map((name) => [name, { family: "method family", target: "device", cpus: "CPUs", frequency_hz: "clock" }[name] ?? name]), colourBy, (value) => {
       colourBy = value;
       changed();
     });

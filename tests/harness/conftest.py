@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import run as run_module
+from harness import visit as visit_module
 from targets.session import CommandResult, Session
 from targets.target import Target
 from targets.transports import connect
@@ -49,6 +49,9 @@ class InProcess:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
+    def behind(self, words: Sequence[str]) -> InProcess:
+        return InProcess(self._session.behind(words), self._answers, self._before)
+
     def run(self, argv: Sequence[str], **options: Any) -> CommandResult:
         if not argv[-1].endswith("request.json"):
             return self._session.run(argv, **options)
@@ -68,7 +71,7 @@ def _document(request: Mapping[str, Any], size: int, answers: np.ndarray) -> dic
     tensor = {"shape": list(answers.shape), "dtype": answers.dtype.str, "quantization": None}
     document: dict[str, Any] = {
         "schema": 1, "nonce": request["nonce"], "mode": request["mode"], "load_s": 0.001, "facts": {},
-        "clock": {"name": "CLOCK_MONOTONIC", "step_s": 1e-9}, "python": {}, "versions": {},
+        "clock": {"name": "CLOCK_MONOTONIC", "step_s": 1e-9}, "runner": {"implementation": "made up", "version": "1"}, "versions": {},
         "memory": {"rss_before_load_bytes": 1, "rss_after_load_bytes": 1, "peak_rss_bytes": 1},
         "outputs": [{"file": request["outputs"][0], "size_bytes": size, "tensors": [tensor]}],
     }  # fmt: skip
@@ -112,7 +115,8 @@ def answer_in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             with connect(target) as session:
                 yield InProcess(session, answers, before)
 
-        monkeypatch.setattr(run_module, "connect", connect_in_process)
+        monkeypatch.setattr(visit_module, "BACKOFF_S", 0.01)
+        monkeypatch.setattr(visit_module, "connect", connect_in_process)
 
     return install
 

@@ -67,9 +67,11 @@ def make_record() -> MakeRecord:
         run_id: str = RUN_ID,
         record_id: str | None = None,
         provenance: Mapping[str, Any] | None = None,
+        point: Mapping[str, Any] | None = None,
     ) -> Record:
-        axes = Axes(model, method, backend, target, threads, batch, layer)
-        digest = hashlib.sha256(repr(axes).encode()).hexdigest()
+        axes = Axes(model, method, backend, target, threads, batch, layer, **(point or {}))
+        # What was made up before there were more axes stays as it was made up.
+        digest = hashlib.sha256(repr(axes).replace(", cpus=None, governor=None, frequency_hz=None", "").encode()).hexdigest()
         measurements = []
         if status == "ok":
             if latency is not None:

@@ -214,3 +214,14 @@ def test_the_page_fits_a_phone_and_opens_by_keyboard(
     summary.focus()
     page.keyboard.press("Enter")
     assert summary.evaluate("e => e.parentElement.open")
+
+
+def test_the_operating_point_and_the_control_of_the_clock_are_told(make_record: MakeRecord, page_of: Callable[..., str]) -> None:
+    control: dict[str, Any] = {"tier": "pinned", "reason": None, "held_hz": {"policy0": 1_500_000_000}, "settings": []}
+    point = {"cpus": "0-3", "governor": "performance", "frequency_hz": 1_500_000_000}
+    seen = _seen(page_of(make_record(point=point, provenance={"device": {"control": control}})))
+    assert "CPUs CPUs 0-3 governor performance clock 1.5 GHz clock control pinned: policy0 at 1.5 GHz" in seen
+    control = {"tier": "uncontrolled", "reason": "no \x1b[31m cpufreq", "held_hz": 7}
+    seen = _seen(page_of(make_record(provenance={"device": {"control": control}})))
+    assert r"clock control uncontrolled (no \x1b[31m cpufreq)" in seen and "as it was" not in seen
+    assert "clock control" not in _seen(page_of(make_record()))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,22 @@ def test_without_a_fair_baseline_there_is_no_ratio_but_a_reason(
     findings = examine(make_run(records), records)
     assert findings.quantity(cell, "speedup").missing == reason
     assert cell.id not in findings.comparisons
+
+
+def test_a_ratio_across_tiers_of_clock_control_is_marked(make_record: MakeRecord, make_run: MakeRun) -> None:
+    def cell(method: str, tier: str | None) -> Record:
+        control: dict[str, Any] = (
+            {} if tier is None else {"control": {"tier": tier, "reason": None, "held_hz": {}, "settings": []}}
+        )
+        return make_record(method, latency=(1e-3, 1.01e-3, 0.99e-3), provenance={"device": control})
+
+    base, same, other, unknown = (
+        cell(*named) for named in (("float32", "pinned"), ("int8", "pinned"), ("prune", "requested"), ("old", None))
+    )
+    findings = examine(make_run([base, same, other, unknown]), [base, same, other, unknown])
+    remark = "the clock was requested here and pinned for the baseline"
+    assert [remark in findings.quantity(record, "speedup").remarks for record in (same, other, unknown)] == [False, True, False]
+    assert not any("clock" in r for record in (same, unknown) for r in findings.quantity(record, "speedup").remarks)
 
 
 def test_without_a_baseline_in_the_suite_the_reason_says_so(make_record: MakeRecord, make_run: MakeRun) -> None:

@@ -49,6 +49,30 @@ def test_a_layer_is_a_workload_of_its_own() -> None:
     assert place_of(Axes("net/conv1", "m", "b", "t", layer="conv1")).model == "net/conv1"
 
 
+def test_an_operating_point_reads_as_words() -> None:
+    tuned = place_of(Axes("n", "m", "b", "t", 4, 1, None, "0-3,6", "performance", 1_500_000_000))
+    assert tuned[4:] == ("4", "1", "CPUs 0-3,6", "performance", "1.5 GHz") and tuned.point == ("threads 4", *tuned[6:])
+    plain = place_of(Axes("n", "m", "b", "t"))
+    assert plain[6:] == ("any CPU", "governor as it was", "clock as it was") and plain.point == ()
+    assert place_of(Axes("n", "m", "b", "t", cpus="2")).point == ("CPU 2",)
+    assert place_of(Axes("n", "m", "b", "t", governor="\x1b[31m")).governor == r"\x1b[31m"
+
+
+def test_points_of_the_document_and_the_baseline_have_the_labels_of_the_records(
+    make_record: MakeRecord, make_run: MakeRun
+) -> None:
+    points: list[dict[str, object]] = [{"governor": "performance", "frequency_hz": hz} for hz in (2_000_000_000, 900_000_000)]
+    records = [make_record(point=point) for point in reversed(points)] + [make_record()]
+    document = [
+        {"threads": 1, "batch": 1, "cpus": None, "governor": None, "frequency_hz": None} | point for point in ({}, *points)
+    ]
+    run = make_run(records, baseline={"governor": "", "frequency_hz": None}, operating_points=document)
+    matrix = arrange(run, records)
+    assert matrix.labels["frequency_hz"] == ("clock as it was", "2 GHz", "0.9 GHz")
+    assert matrix.baseline(place_of(records[0].axes)) == place_of(records[2].axes)
+    assert matrix.varying() == ("governor", "frequency_hz")
+
+
 def test_varying_axes_are_those_a_reader_must_be_told(make_record: MakeRecord, make_run: MakeRun) -> None:
     records = [make_record(backend=b, threads=t) for b in ("ort", "lite") for t in (1, 4)]
     matrix = arrange(make_run(records), records)

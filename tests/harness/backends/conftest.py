@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from harness.artifact import Artifact
 from harness.backend import Network
 from harness.compression import Quantization
 from harness.export import FORMS, Examples, Exported, export, from_file, save_program
+from harness.plugins import Choice
 from targets.target import Target
 from targets.transports import connect
 
@@ -144,6 +145,8 @@ def answers_right() -> Callable[[Opened], None]:
 class Answered(NamedTuple):
     artifact: Artifact
     answer: measure.Answer
+    operators: Sequence[Any]
+    """Where the time of one inference goes, for a backend that says so."""
     reference: npt.NDArray[np.float32]
     """[rows, 10]."""
 
@@ -164,11 +167,12 @@ def answered(exported: Callable[[str, int], tuple[Exported, Examples]], tmp_path
         folder.mkdir()
         artifact = host.build(made, target, folder)
         with connect(target) as session:
-            python = environment.interpreter(backend, target)
-            options = {"threads": threads}
-            deployed = measure.deploy(session, artifact, plugins.path("backends", backend), options, host.requires, python)
-            found = measure.answer(session, deployed, [made.lay_out(examples.inputs)], batch=batch, timeout_s=120)
-        return Answered(artifact, found, examples.outputs)
+            deployed = measure.deploy_backend(session, artifact, Choice(backend), target, threads)
+            inputs = made.lay_out(examples.inputs)
+            found = measure.answer(session, deployed, [inputs], batch=batch, timeout_s=120)
+            profiles = getattr(host, "profiles", False)
+            operators = measure.operators(session, deployed, [inputs[:batch]], batch=batch, timeout_s=120) if profiles else ()
+        return Answered(artifact, found, operators, examples.outputs)
 
     return answer
 

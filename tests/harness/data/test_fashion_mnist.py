@@ -75,7 +75,7 @@ def test_missing_files_are_downloaded_once_into_the_cache(
     monkeypatch.setattr(module, "FILES", (SMALL,))
     monkeypatch.setattr(module, "URL", server.url)
     monkeypatch.delenv("ASSAY_DATA", raising=False)
-    server.files["small-idx.gz"] = gzip.compress(CONTENT)
+    server.files["small-idx.gz"] = gzip.compress(CONTENT, mtime=0)
     folder = source_folder()
     assert folder == own_cache / "data" / "fashion-mnist"
     assert unpack((folder / "small-idx.gz").read_bytes(), SMALL, origin="here") == CONTENT
@@ -111,7 +111,7 @@ def test_gzip_header_may_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [gzip.compress(CONTENT)[:-9], gzip.compress(CONTENT + b"\0"), gzip.compress(bytes(10**6)), gzip.compress(b"")]
+    "packed", [gzip.compress(CONTENT, mtime=0)[:-9], gzip.compress(CONTENT + b"\0", mtime=0), gzip.compress(bytes(10**6), mtime=0), gzip.compress(b"", mtime=0)]
 )
 def test_unpack_refuses_another_size(packed: bytes) -> None:
     with pytest.raises(UserError, match="does not unpack to 18 bytes"):
@@ -119,7 +119,7 @@ def test_unpack_refuses_another_size(packed: bytes) -> None:
 
 
 def test_unpack_refuses_a_wrong_checksum() -> None:
-    packed = bytearray(gzip.compress(CONTENT))
+    packed = bytearray(gzip.compress(CONTENT, mtime=0))
     packed[-6] ^= 1
     with pytest.raises(UserError, match="no gzip file"):
         unpack(bytes(packed), SMALL, origin="here")

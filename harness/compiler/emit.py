@@ -1,0 +1,230 @@
+"""A graph as one C file that implements `harness/runners/program/model.h`, and its weights as one blob."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.compiler.ir import Array, Graph, Node, Type
+from harness.compiler.lower import Lowered, lowered
+from harness.compiler.memory import ALIGNMENT
+from harness.compiler.operators import Conv, Dense, Reshape
+from harness.compiler.storage import Storage, stored
+from harness.compiler.text import TYPES
+
+KERNELS = Path(__file__).resolve().parent.parent / "kernels"
+MODEL_TYPES = {
+    "float32": "MODEL_F32",
+    "int8": "MODEL_I8",
+    "uint8": "MODEL_U8",
+    "int32": "MODEL_I32",
+    "int64": "MODEL_I64",
+    "bool": "MODEL_BOOL",
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """C99 and a blob; no other file is needed but model.h."""
+
+    source: str
+    weights: bytes
+    facts: Mapping[str, Any]
+    """`kernels` (layers that each does), `macs`, `integer_macs`, `arena_bytes`, `arena_live_bytes`, `arena_naive_bytes`, `weights_bytes`."""
+
+
+@dataclass
+class Blob:
+    """Arrays one after the other, each aligned, none twice."""
+
+    content: bytearray = field(default_factory=bytearray)
+    offsets: dict[bytes, int] = field(default_factory=dict)
+
+    def place(self, array: Array) -> int:
+        data = np.ascontiguousarray(array).tobytes()
+        if data not in self.offsets:
+            self.content += bytes(-len(self.content) % ALIGNMENT)
+            self.offsets[data] = len(self.content)
+            self.content += data
+        return self.offsets[data]
+
+
+def emitted(graph: Graph) -> Program:
+    storage, blob = stored(graph), Blob()
+    layers = [
+        (node, lowered(graph, node))
+        for node in graph.nodes
+        if not (isinstance(node.op, Reshape) and storage.holder[node.output] == storage.holder[node.inputs[0]])
+    ]
+    functions, calls = [], []
+    for index, (node, code) in enumerate(layers):
+        functions.append(_function(graph, storage, index, node, code))
+        calls += [_call(graph, storage, blob, index, node, code), f"    done({index});"]
+    facts = _facts(graph, storage, layers, len(blob.content))
+    text = "\n".join(
+        (
+            *_head(layers),
+            *_tensors("model_inputs", graph, graph.inputs),
+            *_tensors("model_outputs", graph, graph.outputs),
+            *_tables(facts, layers, storage),
+            *functions,
+            "void model_run(const void *const inputs[], void *const outputs[]) {",
+            "    (void)inputs, (void)outputs;",
+            "    if (model_profiling) begun = now();",
+            *calls,
+            "}",
+            "",
+        )
+    )
+    return Program(text, bytes(blob.content), facts)
+
+
+def _address(graph: Graph, storage: Storage, blob: Blob, given: str | Array) -> str:
+    if not isinstance(given, str):
+        return f"(const {TYPES[given.dtype.name]} *)(weights + {blob.place(given)})"
+    place, ctype = storage.holder[given], TYPES[graph.types[given].dtype]
+    if place in graph.constants:
+        return f"(const {ctype} *)(weights + {blob.place(graph.constants[place])})"
+    if place in graph.inputs:
+        return f"(const {ctype} *)inputs[{list(graph.inputs).index(place)}]"
+    if place in graph.outputs:
+        return f"({ctype} *)outputs[{graph.outputs.index(place)}]"
+    return f"({ctype} *)(arena + {storage.offset[place]})"
+
+
+def _overwrites(storage: Storage, node: Node, given: str | Array) -> bool:
+    return isinstance(given, str) and storage.holder[given] == storage.holder[node.output]
+
+
+def _call(graph: Graph, storage: Storage, blob: Blob, index: int, node: Node, code: Lowered) -> str:
+    given = [i for i in code.inputs if not _overwrites(storage, node, i)]
+    return f"    layer_{index}({', '.join(_address(graph, storage, blob, i) for i in (*given, node.output))});"
+
+
+def _function(graph: Graph, storage: Storage, index: int, node: Node, code: Lowered) -> str:
+    """What computes one layer. An input that it overwrites is y: so the compiler knows that nothing else is."""
+    found = graph.types[node.output]
+    parameters, same = [], []
+    for number, given in enumerate(code.inputs):
+        dtype = graph.types[given].dtype if isinstance(given, str) else given.dtype.name
+        if _overwrites(storage, node, given):
+            same.append(f"    const {TYPES[dtype]} *x{number} = y;")
+        else:
+            parameters.append(f"const {TYPES[dtype]} *restrict x{number}")
+    title = f"/* {_comment(node.origin)}: {type(node.op).__name__} -> {found} */"
+    opening = f"HK_LAYER void layer_{index}({', '.join([*parameters, f'{TYPES[found.dtype]} *restrict y'])}) {{"
+    return "\n".join((title, opening, *same, *(f"    {line}" for line in code.body), "}", ""))
+
+
+def _head(layers: Sequence[tuple[Node, Lowered]]) -> list[str]:
+    seen: dict[str, str] = {}
+    for header in sorted({code.header for _, code in layers} | {"vector.h"}):
+        _included(header, seen)
+    posix = "#if !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)\n#define _POSIX_C_SOURCE 199309L /* clock_gettime */\n#endif"
+    pragma = "#if defined(__clang__)\n#pragma STDC FP_CONTRACT OFF /* element-wise results are the same everywhere */\n#endif"
+    return [posix, '#include "model.h"', "#include <time.h>", "", *seen.values(), pragma, ""]
+
+
+def _included(header: str, seen: dict[str, str]) -> None:
+    """The text of a kernel's file after that of the files it includes."""
+    if header in seen:
+        return
+    text = (KERNELS / header).read_text(encoding="utf-8")
+    for other in re.findall(r'^#include "(.+)"$', text, re.MULTILINE):
+        _included(other, seen)
+    seen[header] = re.sub(r'^#include ".+"\n', "", text, flags=re.MULTILINE)
+
+
+def _tensors(name: str, graph: Graph, tensors: Sequence[str] | Mapping[str, Type]) -> list[str]:
+    lines = []
+    for index, tensor in enumerate(tensors):
+        shape = graph.types[tensor].shape or (1,)
+        lines.append(f"static const int64_t {name}_shape_{index}[] = {{{', '.join(map(str, shape))}}};")
+    lines.append(f"const model_tensor {name}[] = {{")
+    for index, tensor in enumerate(tensors):
+        found = graph.types[tensor]
+        lines.append(f"    {{{_string(tensor)}, {MODEL_TYPES[found.dtype]}, {len(found.shape)}, {name}_shape_{index}, 0.0f, 0}},")
+    return [*lines, "};", f"const int {name[:-1]}_count = {len(tensors)};", ""]
+
+
+def _tables(facts: Mapping[str, Any], layers: Sequence[tuple[Node, Lowered]], storage: Storage) -> list[str]:
+    rows = [f"    {{{_string(node.origin)}, {_string(type(node.op).__name__)}}}," for node, _ in layers]
+    count = len(layers)
+    document = json.dumps(facts, sort_keys=True)[1:]
+    return [
+        f"const size_t model_weights_bytes = {facts['weights_bytes']};",
+        f"const size_t model_arena_bytes = {storage.plan.arena_bytes};",
+        f'const char model_facts[] = "{{\\"isa\\": \\"" HK_ISA "\\", "\n    {_string(document)};',
+        "",
+        f"const int model_layer_count = {count};",
+        *(["const model_layer model_layers[] = {", *rows, "};"] if rows else ["const model_layer model_layers[1];"]),
+        "int model_profiling = 0;",
+        f"static uint64_t begun, took[{max(count, 1)}];",
+        "static uint64_t now(void) {",
+        "    struct timespec t;",
+        "    clock_gettime(CLOCK_MONOTONIC, &t);",
+        "    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;",
+        "}",
+        "static inline void done(int layer) {",
+        "    if (!model_profiling) return;",
+        "    const uint64_t end = now();",
+        "    took[layer] = end - begun;",
+        "    begun = end;",
+        "}",
+        "void model_profile(uint64_t *ns) {",
+        "    for (int i = 0; i < model_layer_count; i++) ns[i] += took[i];",
+        "}",
+        "",
+        "static const char *weights;",
+        "static char *arena;",
+        "int model_init(const void *given_weights, void *given_arena, int threads) {",
+        "    (void)threads;",
+        "    weights = given_weights;",
+        "    arena = given_arena;",
+        "    return 0;",
+        "}",
+        "",
+    ]
+
+
+def _facts(graph: Graph, storage: Storage, layers: Sequence[tuple[Node, Lowered]], weights_bytes: int) -> dict[str, Any]:
+    kernels: dict[str, int] = {}
+    for _, code in layers:
+        kernels[code.kernel] = kernels.get(code.kernel, 0) + 1
+    macs = {node.output: _macs(graph, node) for node, _ in layers}
+    integer = sum(macs[n.output] for n, _ in layers if isinstance(n.op, Conv | Dense) and n.op.requantize is not None)
+    return {
+        "kernels": dict(sorted(kernels.items())),
+        "layers": [{"name": node.origin, "kernel": code.kernel, "macs": macs[node.output]} for node, code in layers],
+        "macs": sum(macs.values()),
+        "integer_macs": integer,
+        "arena_bytes": storage.plan.arena_bytes,
+        "arena_live_bytes": storage.plan.live_bytes,
+        "arena_naive_bytes": storage.plan.naive_bytes,
+        "weights_bytes": weights_bytes,
+    }
+
+
+def _macs(graph: Graph, node: Node) -> int:
+    """Products with weights."""
+    if not isinstance(node.op, Conv | Dense):
+        return 0
+    weights = graph.types[node.inputs[1]].shape
+    return graph.types[node.output].elements * int(np.prod(weights[:-1]))
+
+
+def _string(text: str) -> str:
+    """A C string literal; bytes that are not printable ASCII in octal, which ends after three digits."""
+    return (
+        '"' + "".join(c if " " <= c <= "~" and c not in '"\\?' else "".join(f"\\{b:03o}" for b in c.encode()) for c in text) + '"'
+    )
+
+
+def _comment(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text).replace("*/", "* /").replace("/*", "/ *").rstrip("\\")

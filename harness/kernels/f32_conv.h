@@ -1,0 +1,105 @@
+/* Convolution and dense layers in float32: a tile of results stays in registers while all of its products are added up.
+ *
+ * Weights are packed as [group][block of 16 outputs][kernel_h][kernel_w][channels / groups][16], biases as [group][blocks * 16]. The
+ * products of one channel are its value times 16 weights: the value is read once for all lanes, the weights once for all places of the tile.
+ */
+#include "vector.h"
+
+/* `tile_rows` x `tile_columns` places of `blocks` blocks, the last of which has `last` outputs. */
+HK_INLINE void hk_f32_conv_tile(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
+                                float low, float high, int tile_rows, int tile_columns, int blocks, int last) {
+    hk_floats sums[HK_SUMS];
+    const int width = blocks * HK_PARTS, places = tile_rows * tile_columns;
+    const int depth = s.channels / s.groups;
+    /* Neighbouring columns of an undilated window are neighbours in memory. */
+    const int is_whole = s.dilation_w == 1 && s.groups == 1;
+    const int columns = is_whole ? 1 : s.kernel_w, run = is_whole ? s.kernel_w * depth : depth;
+    const size_t block_size = (size_t)s.kernel_h * (size_t)s.kernel_w * (size_t)depth * HK_BLOCK;
+    HK_UNROLL
+    for (int p = 0; p < places; p++)
+        HK_UNROLL
+        for (int v = 0; v < width; v++) sums[p * width + v] = hk_load(bias + v * HK_LANES, HK_LANES);
+    for (int i = 0; i < s.kernel_h; i++)
+        for (int j = 0; j < columns; j++) {
+            const float *from = x + ((size_t)(i * s.dilation_h) * (size_t)s.width + (size_t)(j * s.dilation_w)) * (size_t)s.channels;
+            const float *with = weights + (size_t)(i * columns + j) * (size_t)run * HK_BLOCK;
+            for (int k = 0; k < run; k++) {
+                hk_floats factors[HK_SUMS];
+                HK_UNROLL
+                for (int v = 0; v < width; v++)
+                    factors[v] = hk_load(with + (size_t)(v / HK_PARTS) * block_size + k * HK_BLOCK + v % HK_PARTS * HK_LANES, HK_LANES);
+                HK_UNROLL
+                for (int p = 0; p < places; p++) {
+                    const int row = p / tile_columns, column = p % tile_columns;
+                    const float value = from[(row * s.stride_h * s.width + column * s.stride_w) * s.channels + k];
+                    HK_UNROLL
+                    for (int v = 0; v < width; v++) sums[p * width + v] += value * factors[v];
+                }
+            }
+        }
+    HK_UNROLL
+    for (int p = 0; p < places; p++)
+        HK_UNROLL
+        for (int v = 0; v < width; v++) {
+            const int at = ((p / tile_columns) * s.columns + p % tile_columns) * s.outputs + v * HK_LANES;
+            const int lanes = v / HK_PARTS < blocks - 1 ? HK_LANES : hk_lanes(last, v % HK_PARTS);
+            if (lanes == 0) continue;
+            hk_floats found = sums[p * width + v];
+            if (residual) found += hk_load(residual + at, lanes);
+            hk_store(y + at, hk_clamp(found, low, high), lanes);
+        }
+}
+
+/* All places of `blocks` blocks, tile by tile. */
+HK_INLINE void hk_f32_conv_blocks(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
+                                  float low, float high, int blocks, int last) {
+    const int places = HK_SUMS / HK_PARTS / blocks;
+    const int tile_columns = hk_tile_columns(s.columns, places), tile_rows = hk_tile_rows(s.rows, s.columns, places);
+    const int rest_columns = s.columns % tile_columns, rest_rows = s.rows % tile_rows;
+#define HK_TILE(R, C)                                                                                                                   \
+    {                                                                                                                                   \
+        const size_t from = ((size_t)(row * s.stride_h) * (size_t)s.width + (size_t)(column * s.stride_w)) * (size_t)s.channels;        \
+        const size_t to = ((size_t)row * (size_t)s.columns + (size_t)column) * (size_t)s.outputs;                                       \
+        hk_f32_conv_tile(x + from, weights, bias, residual ? residual + to : residual, y + to, s, low, high, R, C, blocks, last);       \
+    }
+    int row = 0;
+    for (; row + tile_rows <= s.rows; row += tile_rows) {
+        int column = 0;
+        for (; column + tile_columns <= s.columns; column += tile_columns) HK_TILE(tile_rows, tile_columns)
+        if (rest_columns) HK_TILE(tile_rows, rest_columns)
+    }
+    if (rest_rows) {
+        int column = 0;
+        for (; column + tile_columns <= s.columns; column += tile_columns) HK_TILE(rest_rows, tile_columns)
+        if (rest_columns) HK_TILE(rest_rows, rest_columns)
+    }
+#undef HK_TILE
+}
+
+/* residual may be y, or NULL. */
+HK_INLINE void hk_f32_conv(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s, float low,
+                           float high) {
+    const int inputs = s.channels / s.groups, outputs = s.outputs / s.groups, blocks = hk_parts(outputs, HK_BLOCK);
+    const int together = hk_tile_blocks(blocks, s.rows * s.columns);
+    const int full = blocks / together * together - (outputs % HK_BLOCK && blocks % together == 0 ? together : 0);
+    const size_t block_size = (size_t)s.kernel_h * (size_t)s.kernel_w * (size_t)inputs * HK_BLOCK;
+    for (int n = 0; n < s.batch; n++)
+        for (int g = 0; g < s.groups; g++) {
+            const float *from = x + (size_t)n * (size_t)s.height * (size_t)s.width * (size_t)s.channels + g * inputs;
+            const size_t to = (size_t)n * (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs + (size_t)(g * outputs);
+            const float *with = weights + (size_t)(g * blocks) * block_size, *start = bias + g * blocks * HK_BLOCK;
+            const float *add = residual ? residual + to : residual;
+            int b = 0;
+#define HK_BLOCKS(COUNT, LAST)                                                                                                    \
+    hk_f32_conv_blocks(from, with + (size_t)b * block_size, start + b * HK_BLOCK, add ? add + b * HK_BLOCK : add,                 \
+                       y + to + b * HK_BLOCK, s, low, high, COUNT, LAST)
+            for (; b < full; b += together) HK_BLOCKS(together, HK_BLOCK);
+            if (blocks - full == together && together > 1) {
+                HK_BLOCKS(together, outputs - (blocks - 1) * HK_BLOCK);
+                b += together;
+            }
+            for (; b < blocks - 1; b++) HK_BLOCKS(1, HK_BLOCK);
+            if (b < blocks) HK_BLOCKS(1, outputs - (blocks - 1) * HK_BLOCK);
+#undef HK_BLOCKS
+        }
+}

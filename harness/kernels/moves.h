@@ -1,0 +1,34 @@
+/* Operators that move whole runs of bytes. */
+#include "vector.h"
+
+/* x [batch, height, row bytes] amid `value`: `before` and `after` bytes in each row, `top` and `bottom` rows. */
+HK_INLINE void hk_pad(const void *x, void *y, size_t batch, size_t height, size_t row, size_t top, size_t bottom, size_t before,
+                      size_t after, int value) {
+    const char *from = x;
+    char *to = y;
+    const size_t wide = before + row + after;
+    for (size_t n = 0; n < batch; n++) {
+        memset(to, value, top * wide + before);
+        to += top * wide + before;
+        for (size_t h = 0; h < height; h++, from += row) {
+            memcpy(to, from, row);
+            memset(to + row, value, after + (h + 1 < height ? before : 0));
+            to += row + after + (h + 1 < height ? before : 0);
+        }
+        memset(to, value, bottom * wide);
+        to += bottom * wide;
+    }
+}
+
+/* Rows of x [outer, count, row bytes] by number; a number below 0 counts from the end, one beyond an end means that end. */
+#define HK_GATHER(NAME, TYPE)                                                                                              \
+    HK_INLINE void NAME(const void *x, const TYPE *places, void *y, size_t outer, TYPE count, size_t row, size_t taken) {  \
+        for (size_t o = 0; o < outer; o++)                                                                                 \
+            for (size_t i = 0; i < taken; i++) {                                                                           \
+                const TYPE counted = places[i] < 0 ? places[i] + count : places[i];                                        \
+                const TYPE place = counted < 0 ? 0 : counted >= count ? count - 1 : counted;                               \
+                memcpy((char *)y + (o * taken + i) * row, (const char *)x + (o * (size_t)count + (size_t)place) * row, row); \
+            }                                                                                                              \
+    }
+HK_GATHER(hk_gather_s64, int64_t)
+HK_GATHER(hk_gather_s32, int32_t)
