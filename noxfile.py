@@ -26,6 +26,7 @@ SYSTEM_PACKAGES = {
     "pdftotext": "poppler-utils",
     "postgres": "postgresql",
     "c++": "g++",
+    "make": "make",
     "/usr/sbin/sshd": "openssh-server",
     "busybox": "busybox-static",
     "ip": "iproute2",
@@ -63,11 +64,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Print what the harness itself costs: a cell, a plan, the command's start. Figures, never assertions."""
+    """Print what the harness itself costs, and how fast compiled layers and networks are. Figures, never assertions."""
     commands = install(session, "test")
     session.run(
         commands / "pytest",
         "tests/harness/test_overhead.py",
+        "tests/harness/compiler/test_speed.py",
         "-s",
         "--benchmark-only",
         "--benchmark-enable",

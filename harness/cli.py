@@ -13,6 +13,7 @@ import typer
 
 from harness.commands import board, lease
 from harness.commands.add import add
+from harness.commands.compile import compile_
 from harness.commands.options import InventoryOption, JsonOption, StoreOption, store_url
 from harness.commands.release import release
 from results.printable import printable
@@ -48,6 +49,7 @@ targets_app.command()(add)
 targets_app.command()(release)
 app.add_typer(board.app, name="board")
 app.add_typer(lease.app, name="lease")
+app.command("compile")(compile_)
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong, and where the report is.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Every step and every process launch.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import measure
@@ -27,15 +27,18 @@ def profiled(
     numeric: Numeric,
     batch: int,
     timeout_s: float,
+    layers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """One launch under the profiler, then the roofline for the memory that the network touches: `provenance["profile"]` of a record.
+
+    `layers`: what the compiler of a program says of the operators that it times, in their order (`layers` of the artifact's facts).
 
     Where no roofline can be had, it is null and `remark` says why: operator times are worth having without.
     """
     times = measure.operators(session, deployed, inputs, batch=batch, timeout_s=timeout_s)
     is_onnx = exported.path.suffix == ".onnx"
     costs = operator_costs(exported.path, [time.name for time in times]) if is_onnx else [None] * len(times)
-    found = tuple(map(_operator, times, costs))
+    found = tuple(map(_operator, times, costs, layers or [{}] * len(times)))
     touched = exported.path.stat().st_size + max((operator.bytes or 0.0 for operator in found), default=0.0)
     try:
         roofline = measured_roofline(session, target, int(deployed.options["threads"]), touched, numeric)
@@ -44,6 +47,16 @@ def profiled(
         return Profile(found).to_json() | {"remark": f"no roofline: {error}"}
 
 
-def _operator(time: OperatorTime, cost: Cost | None) -> Operator:
+def _operator(time: OperatorTime, cost: Cost | None, layer: Mapping[str, Any]) -> Operator:
+    """What a compiler knows of its own layer goes before what the file says: products with zeros that are skipped are none."""
     cost = cost or Cost(None, None, 0.0, None, None)
-    return Operator(time.name, time.op, cost.layer, time.time_s, cost.macs, cost.bytes or None, cost.format, cost.sparsity)
+    return Operator(
+        time.name,
+        time.op,
+        cost.layer,
+        time.time_s,
+        layer["macs"] * layer["computed"] if "computed" in layer else cost.macs,
+        layer.get("bytes", cost.bytes) or None,
+        ", ".join(filter(None, (cost.format, layer.get("format", "dense").replace("dense", "")))) or None,
+        1 - layer["density"] if "density" in layer else cost.sparsity,
+    )

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -38,10 +39,9 @@ def compiled(sources: Sequence[Path], target: Target, *, headers: Sequence[Path]
 
     `headers` are found by their names alone; `flags` are the compiler's, beside those of every program.
     """
-    triple, cpu = _machine(target)
-    arguments = ("-target", triple, f"-mcpu={cpu}", *FLAGS, *flags)
+    arguments = (*machine_flags(target), *FLAGS, *flags)
     contents = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*sources, *headers)]
-    key = hashlib.sha256("\n".join((*arguments, *contents, version("ziglang"), *_native_cpu(cpu))).encode()).hexdigest()
+    key = hashlib.sha256("\n".join((*arguments, *contents, version("ziglang"), *_native_cpu(arguments))).encode()).hexdigest()
     folder = cache_root() / "programs" / key
     include = [f"-I{parent}" for parent in dict.fromkeys(header.parent for header in headers)]
     with locked(key):
@@ -52,24 +52,35 @@ def compiled(sources: Sequence[Path], target: Target, *, headers: Sequence[Path]
     return folder / "program"
 
 
-def _machine(target: Target) -> tuple[str, str]:
+def preprocessed(text: str, target: Target, *, headers: Sequence[Path] = ()) -> str:
+    """What the compiler makes of C's macros for a device."""
+    include = [f"-I{parent}" for parent in dict.fromkeys(header.parent for header in headers)]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "macros.c")
+        source.write_text(text, encoding="utf-8")
+        words = ["-E", "-P", *machine_flags(target), *include, str(source)]
+        return _compile([sys.executable, "-m", "ziglang", "cc", *words])
+
+
+def machine_flags(target: Target) -> tuple[str, str, str]:
+    """What tells zig's clang which device it builds for."""
     isa = target.isa or platform.machine()
     if isa not in TRIPLES:
         raise Unsupported(f"no compiler here builds for `{isa}`; it builds for {', '.join(TRIPLES)}")
-    if target.cpu:
-        return TRIPLES[isa], target.cpu
-    return TRIPLES[isa], "native" if target.transport == "local" and isa == platform.machine() else "baseline"
+    own = "native" if target.transport == "local" and isa == platform.machine() else "baseline"
+    return "-target", TRIPLES[isa], f"-mcpu={target.cpu or own}"
 
 
-def _native_cpu(cpu: str) -> tuple[str, ...]:
+def _native_cpu(arguments: Sequence[str]) -> tuple[str, ...]:
     """What `native` stands for here: a cache that moves to another machine must not bring instructions that it lacks."""
     info = Path("/proc/cpuinfo")
-    if cpu != "native" or not info.exists():
+    if "-mcpu=native" not in arguments or not info.exists():
         return ()
     return tuple(sorted({line for line in info.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))}))
 
 
-def _compile(command: list[str]) -> None:
+def _compile(command: list[str]) -> str:
+    """What it prints."""
     cache = cache_root() / "zig"
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -83,3 +94,4 @@ def _compile(command: list[str]) -> None:
         raise BuildError(f"the compiler did not end within {TIMEOUT_S:g} s: {' '.join(command)}") from error
     if ended.returncode != 0:
         raise BuildError(f"{' '.join(command)} failed: {ended.stderr.decode('utf-8', 'replace')[-2000:]}")
+    return ended.stdout.decode("utf-8", "replace")

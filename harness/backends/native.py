@@ -24,6 +24,7 @@ class Native:
     builds_with: ClassVar[tuple[str, ...]] = ("ziglang", "onnx", "numpy")
     reads: ClassVar[tuple[str, ...]] = (".onnx",)
     max_threads: ClassVar[int] = 1
+    profiles: ClassVar[bool] = True
 
     def supports(self, workload: Workload, numeric: Numeric, target: Target) -> str | None:  # noqa: ARG002 - the nodes decide, when it builds
         import platform
@@ -44,15 +45,13 @@ class Native:
         import shutil
 
         from harness.artifact import Artifact
-        from harness.compiler.emit import emitted
-        from harness.compiler.frontend.network import load_network
-        from harness.compiler.pipeline import optimized
+        from harness.compiler.program import FLAGS, program_for
         from harness.errors import Unsupported
         from harness.toolchain import runner_program
 
         if exported.path.suffix not in self.reads:
             raise Unsupported(f"native reads .onnx files, not form `{exported.form}`")
-        made = emitted(optimized(load_network(exported.path, _shapes(exported))))
+        made = program_for(exported.path, _shapes(exported), target)
         if exported.numeric == "int8" and made.facts["macs"] and not made.facts["integer_macs"]:
             raise Unsupported("native found no layer of this int8 network that it could compute in integers")
         source = folder / "model.c"
@@ -74,6 +73,4 @@ def _shapes(exported: Exported) -> dict[str, list[int]]:
     return shapes
 
 
-FLAGS = ("-fno-math-errno", "-fno-trapping-math")
-"""Mathematical functions report by their result alone, so that loops over them become vector code; no result differs."""
 BACKEND = Native

@@ -159,7 +159,7 @@ class Watched(Network):
                 "op": calls[0][0].rstrip("0123456789"),
                 "time_s": statistics.median(ns for _, ns in calls) / 1e9,
             }
-            for index, calls in enumerate(zip(*self._inferences[-runs:], strict=True))
+            for index, calls in enumerate(zip(*self._inferences[-runs:]))  # noqa: B905 - Python 3.8 has no `strict`
         ]
 
 

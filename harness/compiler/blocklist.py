@@ -29,7 +29,7 @@ class BlockList(NamedTuple):
 
 def encoded(packed: Array, places: Array | None = None) -> BlockList:
     """packed [blocks, entries, ...]; `places` [entries] gives each entry's place, by default its number."""
-    kept = packed.reshape(*packed.shape[:2], -1).any(2)
+    kept = np.asarray((packed != 0).any(tuple(range(2, packed.ndim))))
     numbers = np.arange(packed.shape[1]) if places is None else places
     starts = np.concatenate(([0], np.cumsum(kept.sum(1))))
     return BlockList(starts.astype(np.int32), np.broadcast_to(numbers, kept.shape)[kept].astype(np.int32), packed[kept])

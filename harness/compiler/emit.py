@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.choice import ANY_VECTORS, Vectors
 from harness.compiler.ir import Array, Graph, Node, Type
 from harness.compiler.lower import Lowered, lowered
 from harness.compiler.memory import ALIGNMENT
-from harness.compiler.operators import Conv, Dense, Reshape
+from harness.compiler.operators import Conv, Dense, MatMul, Reshape
+from harness.compiler.sparsity import zeros_of
 from harness.compiler.storage import Storage, stored
 from harness.compiler.text import TYPES
 
@@ -37,6 +39,8 @@ class Program:
     weights: bytes
     facts: Mapping[str, Any]
     """`kernels` (layers that each does), `macs`, `integer_macs`, `arena_bytes`, `arena_live_bytes`, `arena_naive_bytes`, `weights_bytes`."""
+    inputs: Mapping[str, Type]
+    outputs: Mapping[str, Type]
 
 
 @dataclass
@@ -55,10 +59,10 @@ class Blob:
         return self.offsets[data]
 
 
-def emitted(graph: Graph) -> Program:
+def emitted(graph: Graph, vectors: Vectors = ANY_VECTORS) -> Program:
     storage, blob = stored(graph), Blob()
     layers = [
-        (node, lowered(graph, node))
+        (node, lowered(graph, node, vectors))
         for node in graph.nodes
         if not (isinstance(node.op, Reshape) and storage.holder[node.output] == storage.holder[node.inputs[0]])
     ]
@@ -82,7 +86,7 @@ def emitted(graph: Graph) -> Program:
             "",
         )
     )
-    return Program(text, bytes(blob.content), facts)
+    return Program(text, bytes(blob.content), facts, graph.inputs, {name: graph.types[name] for name in graph.outputs})
 
 
 def _address(graph: Graph, storage: Storage, blob: Blob, given: str | Array) -> str:
@@ -117,7 +121,7 @@ def _function(graph: Graph, storage: Storage, index: int, node: Node, code: Lowe
             same.append(f"    const {TYPES[dtype]} *x{number} = y;")
         else:
             parameters.append(f"const {TYPES[dtype]} *restrict x{number}")
-    title = f"/* {_comment(node.origin)}: {type(node.op).__name__} -> {found} */"
+    title = f"/* {comment(node.origin)}: {type(node.op).__name__} -> {found} */"
     opening = f"HK_LAYER void layer_{index}({', '.join([*parameters, f'{TYPES[found.dtype]} *restrict y'])}) {{"
     return "\n".join((title, opening, *same, *(f"    {line}" for line in code.body), "}", ""))
 
@@ -154,7 +158,10 @@ def _tensors(name: str, graph: Graph, tensors: Sequence[str] | Mapping[str, Type
 
 
 def _tables(facts: Mapping[str, Any], layers: Sequence[tuple[Node, Lowered]], storage: Storage) -> list[str]:
-    rows = [f"    {{{_string(node.origin)}, {_string(type(node.op).__name__)}}}," for node, _ in layers]
+    rows = [
+        f"    {{{_string(layer['name'])}, {_string(type(node.op).__name__)}}},"
+        for layer, (node, _) in zip(facts["layers"], layers, strict=True)
+    ]
     count = len(layers)
     document = json.dumps(facts, sort_keys=True)[1:]
     return [
@@ -201,7 +208,7 @@ def _facts(graph: Graph, storage: Storage, layers: Sequence[tuple[Node, Lowered]
     integer = sum(macs[n.output] for n, _ in layers if isinstance(n.op, Conv | Dense) and n.op.requantize is not None)
     return {
         "kernels": dict(sorted(kernels.items())),
-        "layers": [{"name": node.origin, "kernel": code.kernel, "macs": macs[node.output]} for node, code in layers],
+        "layers": [_layer_facts(graph, name, node, code) for name, (node, code) in zip(_names(layers), layers, strict=True)],
         "macs": sum(macs.values()),
         "integer_macs": integer,
         "arena_bytes": storage.plan.arena_bytes,
@@ -209,6 +216,38 @@ def _facts(graph: Graph, storage: Storage, layers: Sequence[tuple[Node, Lowered]
         "arena_naive_bytes": storage.plan.naive_bytes,
         "weights_bytes": weights_bytes,
     }
+
+
+def _names(layers: Sequence[tuple[Node, Lowered]]) -> list[str]:
+    """Of the file's node that a layer comes from; of several layers that come from one, that with products is called so, else the last."""
+    owner: dict[str, tuple[bool, int]] = {}
+    for index, (node, _) in enumerate(layers):
+        owner[node.origin] = max(owner.get(node.origin, (False, 0)), (isinstance(node.op, Conv | Dense | MatMul), index))
+    return [
+        node.origin if owner[node.origin][1] == index else f"{node.origin} ({type(node.op).__name__})"
+        for index, (node, _) in enumerate(layers)
+    ]
+
+
+def _layer_facts(graph: Graph, name: str, node: Node, code: Lowered) -> dict[str, Any]:
+    """With the bytes that it reads and writes, each once. Of a layer with constant weights also what their zeros look like, how they are
+    kept, and which part of the products is computed."""
+    moved = (
+        sum(graph.types[i].size_bytes if isinstance(i, str) else i.nbytes for i in code.inputs)
+        + graph.types[node.output].size_bytes
+    )
+    found = {"name": name, "kernel": code.kernel, "macs": _macs(graph, node), "bytes": moved}
+    weights = graph.constants.get(node.inputs[1]) if isinstance(node.op, Conv | Dense) else None
+    if weights is None:
+        return found
+    zeros = zeros_of(weights if weights.ndim == 4 else weights[None, None])
+    kept = {
+        "pattern": zeros.pattern,
+        "density": round(zeros.density, 6),
+        "format": code.format,
+        "computed": round(code.computed, 6),
+    }
+    return {**found, **kept}
 
 
 def _macs(graph: Graph, node: Node) -> int:
@@ -226,5 +265,6 @@ def _string(text: str) -> str:
     )
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
+    """As part of a C comment that it cannot end."""
     return "".join(c if " " <= c <= "~" else "?" for c in text).replace("*/", "* /").replace("/*", "/ *").rstrip("\\")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 import numpy as np
 
-from harness.compiler.blocklist import encoded, entries_mask, entry_places
-from harness.compiler.choice import ANY_VECTORS, Places, Vectors, chosen_width, is_by_tile
+from harness.compiler.blocklist import BlockList, encoded, entries_mask, entry_places
+from harness.compiler.choice import ANY_VECTORS, Places, Vectors, chosen_width, is_by_tile, most_places
 from harness.compiler.ir import Array, Graph, Node, Operator, Type
 from harness.compiler.operators import (
     Clamp,
@@ -47,6 +47,10 @@ class Lowered:
     body: tuple[str, ...]
     header: str = "scalars.h"
     """Where the kernel is."""
+    format: str = "dense"
+    """How weights are kept: `dense`, or `list 16x4`: of what is not zero in blocks of so many outputs x inputs."""
+    computed: float = 1.0
+    """The part of all products with weights that it computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +125,16 @@ def _layer(
     step = 1 if requantize is None else 4
     if groups == 1 and x[3] % step == 0:
         places = Places(1, y[0] * y[1] * y[2]) if window == Window((1, 1)) else Places(y[1], y[2], y[0])
-        width = chosen_width(entries_mask(weights, step), weights.dtype.name, places, task.vectors)
+        most = most_places(window.strides[1] * x[3] * weights.itemsize)
+        width = chosen_width(entries_mask(weights, step), weights.dtype.name, most, task.vectors)
         if width is not None:
             offsets = entry_places(window, x[2], x[3], step)
-            return _list(task, weights, bias, offsets, shape, clamp, requantize, width, places)
+            blocks = (by_block(weights, 1, width) if requantize is None else bytes_by_four(weights, 1, width, is_whole=False))[0]
+            found = encoded(blocks.reshape(len(blocks), len(offsets), -1), offsets)
+            tiles = places.tiles(min(most, task.vectors.sums * task.vectors.lanes // width))
+            by_tile = is_by_tile(found.size_bytes, task.inputs[0].size_bytes, len(blocks), tiles)
+            code = _list(task, found, bias, shape, clamp, requantize, f"{width}, {most}, {str(by_tile).lower()}", width)
+            return replace(code, format=f"list {width}x{step}", computed=len(found.places) / (len(blocks) * len(offsets)))
     if requantize is not None:
         return _bytes(task, weights, bias, in_groups, shape, requantize, window, is_depthwise=is_depthwise)
     name = "hk_f32_dwconv" if is_depthwise else "hk_f32_conv"
@@ -152,24 +162,21 @@ def _bytes(
 
 
 def _list(
-    task: Task, weights: Array, bias: Array, offsets: Array, shape: str, clamp: Clamp, q: Requantize | None, width: int, places: Places
+    task: Task, found: BlockList, bias: Array, shape: str, clamp: Clamp, q: Requantize | None, order: str, width: int
 ) -> Lowered:
     """The layer by lists of what is not zero in each block of `width` outputs."""
-    x, start = task.node.inputs[0], by_block(bias, 1, width)[0]
-    packed = by_block(weights, 1, width) if q is None else bytes_by_four(weights, 1, width, is_whole=False)
-    found = encoded(packed.reshape(len(start), len(offsets), -1), offsets)
-    tiles = places.tiles(task.vectors.sums * task.vectors.lanes // width)
-    order = str(is_by_tile(found.size_bytes, task.inputs[0].size_bytes, len(start), tiles)).lower()
+    x, start = task.node.inputs[0], by_block(bias, 1, width)
     if q is None:
         residual = task.node.inputs[3:4]
         opening = f"hk_f32_list_conv(x0, x1, x2, x3, x4, {'x5' if residual else 'NULL'}, y,"
         limits = f"{literal(clamp.low, 'float32')}, {literal(clamp.high, 'float32')}"
-        body = opening, f"    {shape}, {limits}, {width}, {order});"
-        return Lowered("hk_f32_list_conv", (x, *found, start, *residual), body, "f32_list_conv.h")
-    constants = start, by_block(_totals(weights), 1, width), by_block(task.constant(3, "multipliers"), 1, width)
-    opening = "hk_q8_list_conv(x0, x1, x2, x3, x4, x5, x6, y,"
-    body = opening, f"    {shape},", f"    {_quantization(task, q)}, {width}, {order});"
-    return Lowered("hk_q8_list_conv", (x, *found, *constants), body, "q8_list_conv.h")
+        call = opening, f"    {shape}, {limits}, {order});"
+        return Lowered("hk_f32_list_conv", (x, *found, start, *residual), call, "f32_list_conv.h")
+    totals = _totals(task.constant(1, "weights"))
+    opening = f"hk_q8_list_conv(x0, x1, x2, x3, x4, x5, x6, y, {shape},"
+    call = opening, f"    {_quantization(task, q)}, {order});"
+    constants = start, by_block(totals, 1, width), by_block(task.constant(3, "multipliers"), 1, width)
+    return Lowered("hk_q8_list_conv", (x, *found, *constants), call, "q8_list_conv.h")
 
 
 def _quantization(task: Task, q: Requantize) -> str:

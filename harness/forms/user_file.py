@@ -32,6 +32,17 @@ def inspect(path: Path, dims: Mapping[str, int] | None = None) -> dict[str, Any]
     return {**document, "external_data": external, "sha256": file_sha256(path)}
 
 
+def input_shapes(path: Path) -> dict[str, list[int | str]]:
+    """As the file is written: the size of each dimension, and the name of one that is left open. UserError as from `inspect`."""
+    _check_file(path)
+    document = _probed(path)
+    shapes: dict[str, list[int | str]] = {tensor["name"]: tensor["shape"] for tensor in document["inputs"]}
+    for owner, axis, name in document["symbols"]:
+        if owner in shapes:
+            shapes[owner][axis] = name
+    return shapes
+
+
 def _check_file(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise UserError(

@@ -59,9 +59,10 @@ HK_INLINE void hk_f32_list_conv_tile(const float *x, const int32_t *offsets, con
         }
 }
 
-/* residual may be y, or NULL. `by_tile` as in HK_BLOCK_TILES: it changes no result. */
+/* residual may be y, or NULL. A tile takes at most `most` places, `by_tile` is as in HK_BLOCK_TILES: neither changes a result. */
 HK_INLINE void hk_f32_list_conv(const float *x, const int32_t *starts, const int32_t *offsets, const float *weights, const float *bias,
-                                const float *residual, float *y, hk_shape s, float low, float high, int block_width, bool by_tile) {
+                                const float *residual, float *y, hk_shape s, float low, float high, int block_width, int most,
+                                bool by_tile) {
 #define HK_AT(BLOCK, OUTPUTS, ROW, COLUMN, R, C)                                                                                         \
     {                                                                                                                                    \
         const int first = starts[BLOCK], count = starts[BLOCK + 1] - first;                                                              \
@@ -72,7 +73,7 @@ HK_INLINE void hk_f32_list_conv(const float *x, const int32_t *starts, const int
                               OUTPUTS);                                                                                                  \
     }
     for (int n = 0; n < s.batch; n++) {
-        HK_BLOCK_TILES(s, HK_SUMS / (block_width / HK_LANES), block_width, by_tile)
+        HK_BLOCK_TILES(s, hk_least(most, HK_SUMS / (block_width / HK_LANES)), block_width, by_tile)
         x += (size_t)s.height * (size_t)s.width * (size_t)s.channels;
         y += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;
         if (residual) residual += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;

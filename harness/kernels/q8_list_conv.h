@@ -38,9 +38,10 @@ HK_INLINE void hk_q8_list_conv_tile(const uint8_t *x, const int32_t *offsets, co
         }
 }
 
+/* `most` and `by_tile` as in hk_f32_list_conv. */
 HK_INLINE void hk_q8_list_conv(const void *given, const int32_t *starts, const int32_t *offsets, const int8_t *weights, const int32_t *bias,
                                const int32_t *totals, const float *multiplier, void *made, hk_shape s, hk_requantize q, int block_width,
-                               bool by_tile) {
+                               int most, bool by_tile) {
     const uint8_t *x = given;
     uint8_t *y = made;
 #define HK_AT(BLOCK, OUTPUTS, ROW, COLUMN, R, C)                                                                                         \
@@ -52,7 +53,7 @@ HK_INLINE void hk_q8_list_conv(const void *given, const int32_t *starts, const i
                              q, block_width, R, C, OUTPUTS);                                                                             \
     }
     for (int n = 0; n < s.batch; n++) {
-        HK_BLOCK_TILES(s, HK_SUMS / (block_width / HK_LANES), block_width, by_tile)
+        HK_BLOCK_TILES(s, hk_least(most, HK_SUMS / (block_width / HK_LANES)), block_width, by_tile)
         x += (size_t)s.height * (size_t)s.width * (size_t)s.channels;
         y += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;
     }

@@ -23,7 +23,7 @@
  * of one block, so that its weights do. */
 #define HK_BLOCK_TILES(S, PLACES, WIDTH, BY_TILE)                                                                                       \
     {                                                                                                                                   \
-        const int width = WIDTH, whole = (S).outputs / width, rest = (S).outputs % width;                                                           \
+        const int width = WIDTH, whole = (S).outputs / width, rest = (S).outputs % width;                                               \
         if (BY_TILE) HK_TILES(S, PLACES, HK_ALL_BLOCKS)                                                                                 \
         else {                                                                                                                          \
             for (int block = 0; block < whole; block++) HK_TILES(S, PLACES, HK_WHOLE_BLOCK)                                             \

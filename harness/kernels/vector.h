@@ -44,6 +44,9 @@
 #define HK_INLINE static inline
 #define HK_LAYER static
 #endif
+#if defined(__clang__) && !defined(__SSE2__) && !defined(__ARM_NEON)
+#pragma clang diagnostic ignored "-Wpass-failed" /* without vectors, it may find that a loop grows too long */
+#endif
 #if defined(__clang__)
 #define HK_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
@@ -65,11 +68,11 @@ typedef int8_t hk_bytes __attribute__((vector_size(HK_LANES)));
 /* Channels are computed in blocks of HK_BLOCK, which are HK_PARTS vectors; a tile of results is kept in HK_SUMS vectors. */
 enum { HK_BLOCK = 16, HK_PARTS = HK_BLOCK / HK_LANES };
 #if defined(__AVX512F__) || (defined(__aarch64__) && HK_LANES == 4)
-enum { HK_SUMS = 28 };
+#define HK_SUMS 28
 #elif HK_LANES == 1
-enum { HK_SUMS = 2 * HK_BLOCK };
+#define HK_SUMS 32
 #else
-enum { HK_SUMS = 12 };
+#define HK_SUMS 12
 #endif
 
 HK_INLINE int hk_least(int a, int b) { return a < b ? a : b; }

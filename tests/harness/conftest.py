@@ -119,12 +119,3 @@ def answer_in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(visit_module, "connect", connect_in_process)
 
     return install
-
-
-@pytest.fixture
-def compiler_cache(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The compiler builds a device's libc once for all tests: that takes it half a minute."""
-    shared = tmp_path_factory.getbasetemp() / "zig"
-    shared.mkdir(exist_ok=True)
-    own_cache.mkdir(parents=True, exist_ok=True)
-    (own_cache / "zig").symlink_to(shared)

@@ -53,6 +53,7 @@ def load(folder, file, options):
     return Network(os.path.join(folder, file), options)
 """
 WEIGHTS = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 4.0]], np.float32)
+DEVICE, EMULATED = Target("device"), Target("device", origin="emulated")
 FAST = Sampling(warmup_samples=2, warmup_s=0.005, min_samples=5, min_s=0.02, min_sample_s=0.001, max_launch_s=60)
 
 
@@ -226,6 +227,26 @@ def test_instructions_are_a_measurement_of_their_own_where_they_were_asked_for(l
     assert instructions.samples.value.tolist() == [7 + launch for launch in instructions.samples.launch]
     for column in ("launch", "timed", "loops", "start_s"):
         np.testing.assert_array_equal(getattr(instructions.samples, column), getattr(latency.samples, column))
+
+
+def test_a_clock_that_counts_instructions_tells_no_time(launches: list[Launch]) -> None:
+    columns = launches[0].reply.samples
+    assert columns is not None
+    counted = changed(launches[0], "samples", instructions=[7 * loops for loops in columns.loops])
+    board = dataclasses.replace(EMULATED, counts_instructions=True)
+    found = by_metric(measure.measurements([counted], board))
+    for metric in ("latency", "load_time"):
+        assert found[metric].samples is None and "tells no time" in (found[metric].reason or "")
+    assert set(samples_of(found["instructions"])) == {7.0} and found["peak_memory"].samples is not None
+    a_real_core = dataclasses.replace(DEVICE, counts_instructions=True)
+    assert by_metric(measure.measurements([counted], a_real_core))["latency"].samples is not None
+
+
+def test_the_memory_of_an_emulator_is_not_the_programs(launches: list[Launch]) -> None:
+    found = by_metric(measure.measurements(launches, Target("device", transport="qemu", isa="aarch64")))
+    for metric in ("peak_memory", "model_memory"):
+        assert found[metric].samples is None and "emulator" in (found[metric].reason or "")
+    assert found["latency"].samples is not None and found["latency"].origin == "emulated"
 
 
 def test_instructions_that_one_launch_could_not_count_are_null_with_the_reason(launches: list[Launch]) -> None:

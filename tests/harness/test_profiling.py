@@ -13,6 +13,7 @@ from harness import measure, plugins, profiling
 from harness.errors import BuildError
 from harness.export import Examples, Exported, export, save_program
 from harness.profiling import profiled
+from harness.runners.reply import OperatorTime
 from results.profile import Roofline, parse_profile
 from targets.session import Session
 from targets.target import Target
@@ -80,3 +81,31 @@ def test_a_profile_without_a_roofline_says_why(exported: Exported, tmp_path: Pat
     found = profile(exported, tmp_path)
     assert found["remark"] == "no roofline: no compiler"
     assert found["roofline"] is None and found["operators"]
+
+
+def test_what_a_compiler_says_of_its_own_layers_goes_before_what_the_file_says(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products with zeros that were skipped are none, and weights are as large as they are kept."""
+    import onnx
+
+    conv, dense = (node.name for node in onnx.load(exported.path).graph.node if node.op_type in ("Conv", "Gemm"))
+    times = [OperatorTime(name=name, op="?", time_s=1e-6) for name in (conv, f"{conv} (Pad)", dense)]
+    monkeypatch.setattr(measure, "operators", lambda *_, **__: times)
+    monkeypatch.setattr(profiling, "measured_roofline", lambda *_: Roofline(1e11, 1e10))
+    layers: list[dict[str, object]] = [
+        {"macs": 1000, "computed": 0.25, "density": 0.125, "format": "list 16x1", "bytes": 77},
+        {"macs": 0, "bytes": 5},
+        {"macs": 8, "computed": 1.0, "density": 1.0, "format": "dense", "bytes": 9},
+    ]
+    deployed = measure.Deployed("", "", (), (), "", {"threads": 1})
+    with connect(Target("desk", work_dir=str(tmp_path))) as session:
+        document = profiled(
+            session, deployed, [EXAMPLE], exported, Target("desk"), numeric="float32", batch=1, timeout_s=60, layers=layers
+        )
+    found = parse_profile(document).operators
+    assert [(o.layer, o.macs, o.bytes, o.format, o.sparsity) for o in found] == [
+        ("0", 250, 77, "float32, list 16x1", 0.875),
+        (None, None, 5, None, None),
+        ("3", 8, 9, "float32", 0),
+    ]

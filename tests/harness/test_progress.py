@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,16 @@ def test_a_result_in_a_few_words() -> None:
     text = result_text(record())
     assert text.startswith("2 ms [1.") and "(emulated)" in text and text.endswith("top1 75.0%")
     assert result_text(record("failed", "no luck")) == "no luck"
+
+
+def test_where_instructions_are_counted_they_stand_in_the_place_of_a_time() -> None:
+    latency, top1 = record().measurements
+    assert latency.samples is not None
+    no_time = dataclasses.replace(latency, samples=None, reason="it counts")
+    counts = dataclasses.replace(latency.samples, value=np.full(4, 1234567.0))
+    counted = Measurement("instructions", "1", "emulated", "made up", counts)
+    found = dataclasses.replace(record(), measurements=(no_time, top1, counted))
+    assert result_text(found) == "1,234,567 instructions top1 75.0%"
 
 
 def test_one_line_a_cell_with_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,8 @@ def test_a_suite_resolves_to_its_axes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", shipped_suites(), ids=lambda path: path.stem)
 def test_every_shipped_suite_resolves_by_name(path: Path) -> None:
-    suite = load_suite(path.stem, known_targets={"local": Target("local")})
+    farm = ("desk-ssh", "desk-adb", "arm-qemu", "board-ssh", "board-adb")
+    suite = load_suite(path.stem, known_targets={name: Target(name) for name in ("local", *farm)})
     assert suite.name == path.stem and suite.about
 
 
@@ -139,6 +140,11 @@ def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
     with pytest.raises(UserError, match="circle"):
         load("extends: a.yaml\n", tmp_path, "b.yaml")
+
+
+def test_targets_that_the_inventory_lacks_are_named_all_at_once_with_how_to_get_them() -> None:
+    with pytest.raises(UserError, match=r"`desk-ssh`, `desk-adb`, `arm-qemu`, `board-ssh`, `board-adb`.*targets add.*board up"):
+        load_suite("farm_demo", known_targets={"local": Target("local")})
 
 
 def test_an_unknown_suite_names_the_nearest_that_ships(tmp_path: Path) -> None:

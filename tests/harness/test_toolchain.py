@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BuildError, Unsupported
-from harness.toolchain import TRIPLES, compiled
+from harness.toolchain import TRIPLES, compiled, preprocessed
 from targets.target import Target
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("compiler_cache")]
@@ -43,3 +43,9 @@ def test_what_does_not_compile_quotes_the_compiler(source: Path) -> None:
 def test_a_device_that_nothing_is_built_for_is_unsupported(source: Path) -> None:
     with pytest.raises(Unsupported, match="no compiler here builds for `vax`"):
         compiled([source], Target("old", isa="vax"))
+
+
+def test_macros_are_those_of_the_device() -> None:
+    text = "#if defined(__AVX512F__)\n16\n#elif defined(__ARM_NEON)\n4\n#endif\n"
+    assert preprocessed(text, Target("t", isa="aarch64", cpu="cortex_a72")).split() == ["4"]
+    assert preprocessed(text, Target("t", isa="x86_64", cpu="x86_64_v4")).split() == ["16"]

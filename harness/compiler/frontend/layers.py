@@ -238,6 +238,19 @@ def _batch_normalization(builder: Builder, node: OnnxNode, inputs: Sequence[str]
     return builder.map(apply("add", X, Y), scaled, builder.constant((shift - mean * scale).reshape(shape).astype(np.float32)))
 
 
+@converts("LRN")
+def _local_response(builder: Builder, node: OnnxNode, inputs: Sequence[str]) -> str:
+    """x / (bias + alpha * m)^beta, m the mean of the squares of `size` neighbouring channels: a pool along them, zeros beyond the ends."""
+    attributes, shape = node.attributes, builder.shape(inputs[0])
+    size = attributes["size"]
+    column = builder.reshape(builder.map(apply("mul", X, X), inputs[0]), (shape[0], shape[1], 1, math.prod(shape[2:])))
+    window = Window((size, 1), pads=((size - 1) // 2, 0, size // 2, 0))
+    mean = builder.reshape(builder.add(Pool("mean", window, counts_padding=True), column), shape)
+    scaled = apply("mul", real(attributes.get("alpha", 1e-4)), Y)
+    power = apply("pow", apply("add", real(attributes.get("bias", 1.0)), scaled), real(attributes.get("beta", 0.75)))
+    return builder.map(apply("div", X, power), inputs[0], mean)
+
+
 @converts("LayerNormalization")
 def _layer_normalization(builder: Builder, node: OnnxNode, inputs: Sequence[str]) -> str:
     if any(node.outputs[1:]):

@@ -76,7 +76,7 @@ def _type(value: onnx.ValueInfoProto, given: Sequence[int] | None) -> Type:
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type"):
         raise Unsupported(f"input `{value.name}` is no tensor")
-    written = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in kind.shape.dim]
+    written = [max(dim.dim_value, 0) for dim in kind.shape.dim]  # some exporters write -1 for a size they do not know
     shape = tuple(int(size) for size in (given or [size or 1 for size in written]))
     if len(shape) != len(written) or any(w not in (0, size) or size < 1 for w, size in zip(written, shape, strict=True)):
         raise Unsupported(f"input `{value.name}` is written for shape {written}, not for {list(shape)}")

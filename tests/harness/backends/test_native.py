@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import measure
+from harness import measure, profiling
 from harness.backend import refusal
 from harness.backends.native import BACKEND, PROGRAM, WEIGHTS
 from harness.compiler.frontend.network import load_network
@@ -18,7 +18,8 @@ from harness.compiler.pipeline import optimized
 from harness.errors import Unsupported
 from harness.export import Exported, from_file
 from harness.plugins import Choice
-from harness.suite import Workload
+from harness.suite import Sampling, Workload
+from results.profile import Roofline, parse_profile
 from targets.target import Target
 from targets.transports import connect
 
@@ -52,6 +53,39 @@ def test_every_layer_of_an_integer_form_is_an_integer_layer(exported: Callable[.
     assert [node.op.requantize is not None for node in graph.nodes if isinstance(node.op, Conv | Dense)] == [True] * 4
     (found,) = interpret(graph, {"input": examples.inputs[:1]}).values()
     assert np.abs(found - examples.outputs[:1]).max() <= 0.05 * np.abs(examples.outputs).max()
+
+
+@pytest.mark.parametrize(("numeric", "form"), [("float32", "onnx"), ("int8", "onnx_qdq_u8s8")])
+def test_its_profile_has_every_layer_and_adds_up(
+    exported: Callable[..., Any],
+    compiler_cache: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    numeric: Any,
+    form: str,
+) -> None:
+    monkeypatch.setattr(profiling, "measured_roofline", lambda *_: Roofline(1e11, 1e10))
+    target = Target("local", python="none")
+    made, examples = exported(form, 1)
+    artifact = BACKEND().build(made, target, tmp_path)
+    sampling = Sampling(launches=1, warmup_samples=5, warmup_s=0.01, min_samples=20, min_s=0.05, min_sample_s=0.001)
+    with connect(target) as session:
+        deployed = measure.deploy_backend(session, artifact, Choice("native"), target, 1)
+        inputs = [examples.inputs[:1]]
+        document = profiling.profiled(
+            session, deployed, inputs, made, target, numeric=numeric, batch=1, timeout_s=60, layers=artifact.facts["layers"]
+        )
+        launch = measure.time_launch(session, deployed, inputs, batch=1, sampling=sampling)
+    found = parse_profile(document)
+    assert [operator.name for operator in found.operators] == [layer["name"] for layer in artifact.facts["layers"]]
+    assert sum(operator.macs or 0 for operator in found.operators) == artifact.facts["macs"]
+    assert sorted(operator.layer for operator in found.operators if operator.layer) == ["head.3", "inner.0", "inner.2", "stem.0"]
+    assert all(operator.bytes and operator.time_s is not None for operator in found.operators)
+    assert launch.reply.samples is not None
+    columns = launch.reply.samples
+    latency = 1e-9 * float(np.median(np.divide(columns.duration_ns, columns.loops)))
+    total = sum(operator.time_s or 0 for operator in found.operators)
+    assert latency / 10 < total < 10 * latency  # a clock is read between layers, and other work of this machine is in both
 
 
 def test_what_it_refuses_and_why(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ const int model_output_count = 1;
 const size_t model_weights_bytes = 2048;
 const size_t model_arena_bytes = 640;
 const char model_facts[] = "{\"isa\": \"" HK_ISA "\", "
-    "\042arena_bytes\042: 640, \042arena_live_bytes\042: 640, \042arena_naive_bytes\042: 1088, \042integer_macs\042: 0, \042kernels\042: {\042hk_f32_conv\042: 2, \042hk_f32_mean\042: 1, \042hk_pad\042: 1, \042loops\042: 3}, \042layers\042: [{\042kernel\042: \042loops\042, \042macs\042: 0, \042name\042: \042Conv_0\042}, {\042kernel\042: \042hk_pad\042, \042macs\042: 0, \042name\042: \042Conv_0\042}, {\042kernel\042: \042hk_f32_conv\042, \042macs\042: 1296, \042name\042: \042Conv_0\042}, {\042kernel\042: \042loops\042, \042macs\042: 0, \042name\042: \042Conv_0\042}, {\042kernel\042: \042loops\042, \042macs\042: 0, \042name\042: \042Relu_2\042}, {\042kernel\042: \042hk_f32_mean\042, \042macs\042: 0, \042name\042: \042GlobalAveragePool_3\042}, {\042kernel\042: \042hk_f32_conv\042, \042macs\042: 15, \042name\042: \042Gemm_5\042}], \042macs\042: 1311, \042weights_bytes\042: 2048}";
+    "\042arena_bytes\042: 640, \042arena_live_bytes\042: 640, \042arena_naive_bytes\042: 1088, \042integer_macs\042: 0, \042kernels\042: {\042hk_f32_conv\042: 2, \042hk_f32_mean\042: 1, \042hk_pad\042: 1, \042loops\042: 3}, \042layers\042: [{\042bytes\042: 384, \042kernel\042: \042loops\042, \042macs\042: 0, \042name\042: \042Conv_0 (Transpose)\042}, {\042bytes\042: 624, \042kernel\042: \042hk_pad\042, \042macs\042: 0, \042name\042: \042Conv_0 (Pad)\042}, {\042bytes\042: 2416, \042computed\042: 1.0, \042density\042: 1.0, \042format\042: \042dense\042, \042kernel\042: \042hk_f32_conv\042, \042macs\042: 1296, \042name\042: \042Conv_0\042, \042pattern\042: \042dense\042}, {\042bytes\042: 384, \042kernel\042: \042loops\042, \042macs\042: 0, \042name\042: \042Conv_0 (Transpose)\042}, {\042bytes\042: 576, \042kernel\042: \042loops\042, \042macs\042: 0, \042name\042: \042Relu_2\042}, {\042bytes\042: 204, \042kernel\042: \042hk_f32_mean\042, \042macs\042: 0, \042name\042: \042GlobalAveragePool_3\042}, {\042bytes\042: 288, \042computed\042: 1.0, \042density\042: 1.0, \042format\042: \042dense\042, \042kernel\042: \042hk_f32_conv\042, \042macs\042: 15, \042name\042: \042Gemm_5\042, \042pattern\042: \042dense\042}], \042macs\042: 1311, \042weights_bytes\042: 2048}";
 
 const int model_layer_count = 7;
 const model_layer model_layers[] = {
-    {"Conv_0", "Transpose"},
-    {"Conv_0", "Pad"},
+    {"Conv_0 (Transpose)", "Transpose"},
+    {"Conv_0 (Pad)", "Pad"},
     {"Conv_0", "Conv"},
-    {"Conv_0", "Transpose"},
+    {"Conv_0 (Transpose)", "Transpose"},
     {"Relu_2", "Map"},
     {"GlobalAveragePool_3", "Reduce"},
     {"Gemm_5", "Dense"},

@@ -111,7 +111,13 @@ def test_gzip_header_may_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [gzip.compress(CONTENT, mtime=0)[:-9], gzip.compress(CONTENT + b"\0", mtime=0), gzip.compress(bytes(10**6), mtime=0), gzip.compress(b"", mtime=0)]
+    "packed",
+    [
+        gzip.compress(CONTENT, mtime=0)[:-9],
+        gzip.compress(CONTENT + b"\0", mtime=0),
+        gzip.compress(bytes(10**6), mtime=0),
+        gzip.compress(b"", mtime=0),
+    ],
 )
 def test_unpack_refuses_another_size(packed: bytes) -> None:
     with pytest.raises(UserError, match="does not unpack to 18 bytes"):

@@ -202,7 +202,7 @@ def test_a_slow_first_sample_does_not_end_the_calibration(device: Device) -> Non
     after = "plain = network.invoke; calls = iter([0.05]); network.invoke = lambda: (time.sleep(next(calls, 0.0002)), plain())"
     samples = device.run("time", [[examples(1)]], {"after": after}, sampling=rule)["samples"]
     assert samples["duration_ns"][0] > 5e7 and samples["loops"][0] == 1
-    assert samples["loops"][-1] > 1
+    assert samples["timed"].index(True) >= 2  # how often it then loops is the machine's to say: a busy one sleeps longer
 
 
 def test_a_slow_network_is_not_looped(device: Device) -> None:

@@ -98,6 +98,14 @@ def test_pools(network: Callable[..., Path], checked: Callable[[Path], Graph]) -
 
 
 @pytest.mark.toolchain
+def test_local_responses(network: Callable[..., Path], checked: Callable[[Path], Graph]) -> None:
+    """Windows of channels, within the image and wider than it."""
+    sizes: list[dict[str, Any]] = [{"size": 3}, {"size": 5, "beta": 0.5, "bias": 2.0, "alpha": 0.7}, {"size": 9, "alpha": 0.9}]
+    nodes: list[Any] = [("LRN", ["x"], [f"y{i}"], attributes) for i, attributes in enumerate(sizes)]
+    checked(network(nodes, {"x": ("float32", [2, 7, 3, 4])}, outputs=[f"y{i}" for i in range(len(nodes))]))
+
+
+@pytest.mark.toolchain
 def test_products(network: Callable[..., Path], checked: Callable[[Path], Graph]) -> None:
     rng = np.random.default_rng(0)
     constants = {

@@ -14,6 +14,8 @@ def test_symbolic_dimensions_are_what_the_caller_says_else_1(network: Callable[.
     path = network([("Relu", ["x"], ["y"], {})], {"x": ("float32", ["batch", 3, "width"])})
     assert load_network(path).types["y"].shape == (1, 3, 1)
     assert load_network(path, {"x": (4, 3, 7)}).types["y"].shape == (4, 3, 7)
+    unknown = network([("Relu", ["x"], ["y"], {})], {"x": ("float32", [-1, 3])})
+    assert load_network(unknown, {"x": (2, 3)}).types["y"].shape == (2, 3)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (1, 5, 2), (0, 3, 2)])

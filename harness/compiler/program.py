@@ -1,0 +1,28 @@
+"""A file of a network as C for one device: what the backend `native` and `assay compile` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.compiler.choice import Vectors
+from harness.compiler.emit import KERNELS, Program, emitted
+from harness.compiler.frontend.network import load_network
+from harness.compiler.pipeline import optimized
+from harness.toolchain import preprocessed
+from targets.target import Target
+
+FLAGS = ("-fno-math-errno", "-fno-trapping-math")
+"""Mathematical functions report by their result alone, so that loops over them become vector code; no result differs."""
+
+
+def program_for(path: Path, shapes: Mapping[str, Sequence[int]], target: Target) -> Program:
+    """`shapes` are those of the inputs. Unsupported, naming the node, where it cannot be."""
+    return emitted(optimized(load_network(path, shapes)), _vectors(target))
+
+
+def _vectors(target: Target) -> Vectors:
+    """That its kernels are compiled with."""
+    header = KERNELS / "vector.h"
+    lanes, sums = preprocessed(f'#include "{header.name}"\nHK_LANES HK_SUMS\n', target, headers=[header]).split()[-2:]
+    return Vectors(int(lanes), int(sums))

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from harness.compiler.choice import ANY_VECTORS, NEAR_BYTES, Places, Vectors, chosen_width, is_by_tile, kept_entries, most_places
+
+Array = npt.NDArray[Any]
+MOST = 28
+NEON, AVX = Vectors(4, 28), Vectors(8, 12)
+
+
+def blocks(density: float, width: int, entries: int = 1152, outputs: int = 128) -> Array:
+    """[entries, outputs]: that part of all blocks of `width` outputs is kept."""
+    return (np.random.default_rng(0).random((entries, outputs // width)) < density).repeat(width, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_dense_weights_stay_dense_and_empty_blocks_are_skipped(dtype: str) -> None:
+    assert chosen_width(blocks(1, 16), dtype, MOST, ANY_VECTORS) is None
+    assert chosen_width(blocks(0.9, 16), dtype, MOST, ANY_VECTORS) is None  # below break-even
+    assert chosen_width(blocks(0.5, 16), dtype, MOST, ANY_VECTORS) == 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_scattered_zeros_stay_dense(dtype: str) -> None:
+    """At 90 % zeros, only a fifth of the blocks of 16 outputs is empty."""
+    assert chosen_width(blocks(0.1, 1), dtype, MOST, ANY_VECTORS) is None
+    assert chosen_width(blocks(0.01, 1), dtype, MOST, ANY_VECTORS) == 16
+
+
+def test_narrow_blocks_pay_where_vectors_are_narrow() -> None:
+    narrow = blocks(0.25, 4)
+    assert chosen_width(narrow, "float32", MOST, NEON) == 4
+    assert chosen_width(narrow, "float32", MOST, AVX) == 8
+    assert chosen_width(blocks(0.25, 8), "float32", MOST, AVX) == 8
+    assert chosen_width(narrow, "float32", MOST, ANY_VECTORS) == 16  # 68 % of the blocks of 16 have something
+    assert chosen_width(blocks(0.5, 4), "float32", MOST, ANY_VECTORS) is None  # 94 %
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_kept_entries_are_counted_in_whole_and_in_last_blocks(width: int) -> None:
+    mask = np.random.default_rng(0).random((7, 21)) < 0.2
+    slow = sum(mask[row, start : start + width].any() for row in range(7) for start in range(0, 21, width))
+    assert kept_entries(mask, width) == slow
+
+
+@pytest.mark.parametrize(
+    ("places", "most", "tiles"), [((7, 7), 28, 2), ((56, 56), 28, 112), ((1, 3136), 28, 112), ((8, 8), 28, 3), ((5, 3), 2, 10)]
+)
+def test_tiles_are_counted_as_the_kernels_walk(places: tuple[int, int], most: int, tiles: int) -> None:
+    assert Places(*places).tiles(most) == tiles
+    assert Places(*places, times=3).tiles(most) == 3 * tiles
+
+
+def test_what_is_large_is_read_seldom() -> None:
+    """Few weights and a large image: the image is walked through once. Many weights and a small image: each block's are read once."""
+    assert is_by_tile(list_bytes=NEAR_BYTES, image_bytes=800_000, blocks=16, tiles=112)
+    assert not is_by_tile(list_bytes=2_400_000, image_bytes=NEAR_BYTES, blocks=32, tiles=2)
+
+
+def test_tiles_whose_places_share_lines_of_the_cache_are_small() -> None:
+    assert most_places(64) >= most_places(512) >= 28
+    assert most_places(2048) == 14 and most_places(8192) == 10
+    mask = blocks(0.7, 16)
+    assert chosen_width(mask, "float32", 28, ANY_VECTORS) == 16
+    assert chosen_width(mask, "float32", 14, ANY_VECTORS) is None
