@@ -111,6 +111,7 @@ class Trial:
                 numeric=cell.numeric,
                 batch=cell.point.batch,
                 timeout_s=sampling.max_launch_s,
+                layers=self.artifact.facts.get("layers", ()),
             )
         except CommandFailed as error:
             self.profile = {"logs": {"profile": str(error)}}

@@ -21,7 +21,10 @@ START_S = 60.0
 KILLED_S = 30.0
 """For a killed command's end to be told."""
 QUIET_S = 10.0
-"""After so long without a word of a command it is asked whether the device still answers at all."""
+"""After so long without a word of a command it is asked whether the device still answers at all: seldom, for it may be timing."""
+QUEUE_BYTES = 2 << 20
+SLOW_BYTES_S = 50_000
+"""So much of a command's input may be under way, on so slow a link, before the question gets through."""
 
 
 class Heard(NamedTuple):
@@ -87,14 +90,15 @@ class Conversation:
     def __init__(self, channel: Channel, stdin: BinaryIO, out: MarkedStream, err: MarkedStream) -> None:
         self.out, self.err = out, err
         self._channel, self._stdin = channel, stdin
+        self._sent_bytes = 0
         self._sender = threading.Thread(target=self._send, daemon=True)
         self._sender.start()
 
-    def until_end(self, timeout_s: float, end: Callable[[int, bool], None], check_link: Callable[[], None]) -> Ended:
+    def until_end(self, timeout_s: float, end: Callable[[int, bool], None], check_link: Callable[[float], None]) -> Ended:
         """Read to the command's end, which the device makes sure of at the deadline; the deadline counts from its beginning.
 
         `end(pid, hard)` has the device end its process group: first gently, then for good. `check_link` raises Unreachable where the
-        device answers no more.
+        device answers no more, though it had so many seconds more than usual.
         """
         try:
             deadline, timed_out, killed = time.monotonic() + START_S, False, False
@@ -105,7 +109,7 @@ class Conversation:
                 if self._read(max(0.0, min(TICK_S, deadline - now))):
                     heard = now
                 elif now - heard >= QUIET_S:
-                    check_link()
+                    check_link(min(self._sent_bytes, QUEUE_BYTES) / SLOW_BYTES_S)
                     heard = now
                 now = time.monotonic()
                 if not begun and self.out.pid is not None:
@@ -131,6 +135,7 @@ class Conversation:
         """In a thread of its own: a command may fill its output before it reads its input."""
         try:
             while chunk := self._stdin.read(CHUNK_BYTES):
+                self._sent_bytes += len(chunk)
                 self._channel.send(chunk)
             self._channel.end_input()
         except OSError:

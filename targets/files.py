@@ -58,9 +58,9 @@ enter() { # the folder $1 of the work directory, whatever links lie there; $2 no
 allow() { # to execute the file $1 where $2 is +x, and not where it is -x
   case $2 in +x) [ -x "./$1" ] ;; *) [ ! -x "./$1" ] ;; esac || chmod "u$2" "./$1" || refuse "EPERM: its permissions cannot be set"
 }
-note() { # that the file $1 has the sha256 $2 during the boot $3
+note() { # that the file $1, which is at $4, has the sha256 $2 during the boot $3
   mkdir -p "$notes" 2>/dev/null || { rm -rf "$notes" && mkdir -p "$notes"; }
-  printf '%s\n' "$3 $2 $(stat -c '%i %s %y' "./$1")" >"$notes/$1"
+  printf '%s\n' "$3 $2 $(stat -c '%i %s %y' "$4")" >"$notes/$1" || refuse "ENOSPC or EIO: what was pushed cannot be noted in $notes"
 }
 cd -P .
 root=$PWD notes=$PWD/.assay/pushed/$1
@@ -84,7 +84,7 @@ if [ -f "./$file" ] && [ ! -L "./$file" ]; then
   now=${now#* }
   if [ "${now%% *}" = "$size" ]; then
     found=$(sha256sum <"./$file")
-    [ "${found%% *}" != "$sha256" ] || { note "$file" "$sha256" "$boot"; allow "$file" "$execute"; echo same; exit; }
+    [ "${found%% *}" != "$sha256" ] || { note "$file" "$sha256" "$boot" "./$file"; allow "$file" "$execute"; echo same; exit; }
   fi
 fi
 set -f
@@ -111,8 +111,8 @@ found=$(sha256sum <"$incoming")
 [ ! -L "./$file" ] || rm -f "./$file"
 [ ! -d "./$file" ] || refuse "EISDIR: a folder has this name"
 chmod "u$execute" "$incoming" || refuse "EPERM: its permissions cannot be set"
+note "$file" "$sha256" "$boot" "$incoming" # before: what has no note is not ours to delete
 mv -f "$incoming" "./$file" || refuse "EIO: the file could not be put in its place"
-note "$file" "$sha256" "$boot"
 """
 )
 """Arguments: folder, file, sha256, boot id, temporary name, `+x` or `-x`; the content is its input."""

@@ -157,6 +157,7 @@ while read -r verb group run; do
   bye) break ;;
   term) kill -s TERM -- "-$group" 2>/dev/null ;;
   end)
+    echo here
     kill -s KILL -- "-$group" 2>/dev/null
     if slay "$run"; then echo gone; else echo left; fi
     ;;
@@ -170,6 +171,7 @@ echo bye
 thousands of bytes of pushed files to keep, probe.
 
 Makes the work directory; kills what sessions without a watch left running; drops old files. Then says who it is, NUL after each word,
-and obeys `term GROUP`, `end GROUP RUN` (answers `gone`, or `left` where something cannot be killed), `ping` (answers `here`) and `bye`. At
-that, or at the end of its input, which is the end of the connection however it came, it kills all that the session left running.
+and obeys `term GROUP`, `end GROUP RUN` (answers `here` at once, then `gone`, or `left` where something cannot be killed), `ping` (answers
+`here`) and `bye`. At that, or at the end of its input, which is the end of the connection however it came, it kills all that the session left
+running.
 """

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -406,18 +407,47 @@ def board_image(request: pytest.FixtureRequest) -> Path:
     return cache
 
 
+@dataclass
+class LiveBoard:
+    """An emulated arm64 board. Its ports and keys stay the same when it is killed and booted again."""
+
+    cache: Path
+    data: Path
+
+    def up(self) -> tuple[Target, Target]:
+        """By SSH and by ADB."""
+        with self._at_home():
+            return entries.targets(life.up(Board("board", str(self.data / "devices.yaml"))))
+
+    def kill(self) -> None:
+        """Its QEMU."""
+        os.kill(int((self.data / "assay/boards/board/qemu.pid").read_text()), signal.SIGKILL)
+
+    def down(self) -> None:
+        with self._at_home():
+            life.down("board")
+
+    @contextmanager
+    def _at_home(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ASSAY_CACHE", str(self.cache))
+            patch.setenv("XDG_DATA_HOME", str(self.data))
+            yield
+
+
 @pytest.fixture(scope="session")
-def board_targets(board_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Target]]:
-    """An emulated arm64 board by SSH and by ADB, booted once for all tests."""
-    folder = tmp_path_factory.mktemp("board")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_CACHE", str(board_image))
-        patch.setenv("XDG_DATA_HOME", str(folder))
-        targets = entries.targets(life.up(Board("board", str(folder / "devices.yaml"))))
-    yield targets
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_DATA_HOME", str(folder))
-        life.down("board")
+def live_board(board_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveBoard]:
+    """Booted once for all tests; whoever kills it boots it again."""
+    board = LiveBoard(board_image, tmp_path_factory.mktemp("board"))
+    board.up()
+    yield board
+    board.down()
+
+
+@pytest.fixture(scope="session")
+def board_targets(live_board: LiveBoard) -> tuple[Target, Target]:
+    """By SSH and by ADB."""
+    return live_board.up()
 
 
 @pytest.fixture

@@ -115,6 +115,14 @@ def test_no_room_is_told_before_anything_is_sent(device: Device, source: Path, m
     assert device.sent == []
 
 
+def test_a_file_that_cannot_be_noted_is_refused_and_not_there(device: Device, source: Path) -> None:
+    """A disk that is full to the last byte: whatever word the shell has for it."""
+    (device.folder / ".assay" / "pushed" / "file").symlink_to("/dev/full")
+    with pytest.raises(CommandFailed, match="ENOSPC"):
+        files.push(device, source, "file")
+    assert not (device.folder / "file").exists() and not list((device.folder / ".assay" / "incoming").iterdir())
+
+
 def test_room_is_read_from_df_whatever_its_disks_are_called(source: Path, tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
     df = tmp_path / "df"

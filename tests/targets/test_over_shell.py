@@ -146,6 +146,47 @@ def test_silence_is_asked_after_and_a_device_that_does_not_answer_is_unreachable
             os.kill(pid, 18)
 
 
+def test_a_slow_link_is_given_time_for_what_is_under_way(link: PipeLink, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question comes after a command's input: so much of it may be on its way."""
+    spare: list[float] = []
+    monkeypatch.setattr(conversation, "QUIET_S", 0.1)
+    monkeypatch.setattr(watch.Watch, "check", lambda _watch, spare_s: spare.append(spare_s))
+    with session_over(link, target) as session:
+        for given in (b"", bytes(100_000), bytes(conversation.QUEUE_BYTES + 1)):
+            session.run(["sh", "-c", "sleep 0.5; cat >/dev/null"], timeout_s=30, stdin=given)
+            spare.append(-1)
+    nothing, some, most = (set(part) for part in split(spare))
+    assert nothing == {0.0} and max(some) == 100_000 / conversation.SLOW_BYTES_S
+    assert max(most) <= conversation.QUEUE_BYTES / conversation.SLOW_BYTES_S
+
+
+def split(values: list[float]) -> list[list[float]]:
+    """At each -1."""
+    parts: list[list[float]] = [[]]
+    for value in values:
+        if value < 0:
+            parts.append([])
+        else:
+            parts[-1].append(value)
+    return parts[:-1]
+
+
+def test_a_watch_that_is_gone_when_a_command_ends_is_noticed_as_soon(
+    link: PipeLink, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To end what is left of a command may take long, but that it was told so is answered at once."""
+    monkeypatch.setattr(watch, "SILENCE_S", 0.3)
+    monkeypatch.setattr(watch, "BYE_S", 0.1)
+    with session_over(link, target) as session:
+        pid = int(session.run_id.split(".")[1])
+        try:
+            os.kill(pid, 19)
+            with pytest.raises(Unreachable, match=r"did not answer within 0\.3 s"):
+                session.run(["true"], timeout_s=30)
+        finally:
+            os.kill(pid, 18)
+
+
 def test_a_watch_that_ends_early_is_told_with_what_it_said(link: PipeLink, target: Target) -> None:
     link.environment["PATH"] = "/nonexistent"
     with pytest.raises(CommandFailed, match=r"told: the device's shell would not begin: .*not found"), session_over(link, target):

@@ -29,6 +29,15 @@ def test_the_physical_host_is_the_address_unless_it_is_named() -> None:
     assert Target("a", transport="ssh", address="127.0.0.1", host="localhost").host == "localhost"
 
 
+def test_what_an_emulator_cannot_tell_is_said_with_the_reason() -> None:
+    assert (Target("a").no_time, Target("a").no_memory) == ("", "")
+    assert Target("a", counts_instructions=True).no_time == "", "a real core may count, too"
+    board = Target("a", transport="ssh", origin="emulated", counts_instructions=True)
+    assert "tells no time" in board.no_time and board.no_memory == ""
+    user_mode = Target("a", transport="qemu", isa="aarch64", counts_instructions=True)
+    assert user_mode.no_time == "" and "emulator" in user_mode.no_memory and not user_mode.counts_instructions
+
+
 def test_it_is_frozen_and_hashable() -> None:
     assert len({Target("a"), Target("a"), Target("b")}) == 2
     with pytest.raises(dataclasses.FrozenInstanceError):

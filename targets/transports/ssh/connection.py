@@ -21,11 +21,12 @@ from targets.address import parse_address
 from targets.session import CommandFailed, TargetError, Unreachable
 from targets.target import Target
 
-CHANNEL_S = 30.0
+CHANNEL_S = 20.0
 """For the server to open a channel."""
 KEEPALIVE_S = 10
-SILENCE_S = 40
-"""After so long without an acknowledgement the kernel gives a connection up."""
+"""So often something is sent, and its acknowledgement awaited."""
+SILENCE_S = 12
+"""After so long without an acknowledgement the kernel gives a connection up (RFC 5482); a slow link acknowledges all the same."""
 GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 
 

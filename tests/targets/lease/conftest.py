@@ -36,10 +36,9 @@ def place(own_leases: Path) -> Place:
     return Place(own_leases)
 
 
-@pytest.fixture(
-    params=["local", pytest.param("sshd", marks=pytest.mark.peers), pytest.param("busybox_sshd", marks=pytest.mark.peers)]
-)
+@pytest.fixture(params=["local", pytest.param("busybox_sshd", marks=pytest.mark.peers)])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    """This machine's own shell and tools, and busybox's behind a link."""
     if request.param == "local":
         return Target("device", work_dir=str(tmp_path / "work dir"))
     behind: Target = request.getfixturevalue("ssh_target")(request.getfixturevalue(request.param))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.torch, pytest.mark.peers]
 
-SEEDS = range(20 if os.environ.get("ASSAY_NIGHTLY") else 1)
 INVENTORY = """\
 targets:
   device: {{transport: ssh, isa: x86_64, host: {t.host}, address: {t.address}, user: root, connect_s: 3, key_file: {t.key_file},
@@ -33,14 +32,13 @@ targets:
 def started(ordeal: Ordeal) -> subprocess.Popen[bytes]:
     """`assay run` in a process group of its own."""
     folder = ordeal.store_path.parent
-    (folder / "devices.yaml").write_text(INVENTORY.format(t=ordeal.target))
+    (folder / "devices.yaml").write_text(INVENTORY.format(t=ordeal.machine.target))
     options = ["--store", ordeal.store_path, "--out", folder / "out", "--inventory", folder / "devices.yaml"]
-    words = [sys.executable, "-m", "harness.cli", "run", ordeal.workshop / "suite.yaml", *options]
+    words = [sys.executable, "-m", "harness.cli", "run", ordeal.suite, *options]
     with (folder / "stderr.txt").open("wb") as stderr:
         return subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_harness_that_is_stopped_leaves_nothing_and_is_gone_on_from(
     ordeal: Ordeal, sound: Sound, number: signal.Signals, seed: int
