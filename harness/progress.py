@@ -118,13 +118,13 @@ class Terminal(AbstractContextManager["Terminal"]):
 
 
 def result_text(record: Record) -> str:
-    """The cell's outcome in a few words: latency with interval and quality, or the reason why not."""
+    """The cell's outcome in a few words: latency with interval (instructions where there is none) and quality, or the reason why not."""
     if record.status != "ok":
         return record.reason or ""
     from results.quality import QUALITIES
     from results.stats import median_interval
 
-    latency = record.measurement("latency")
+    latency, instructions = record.measurement("latency"), record.measurement("instructions")
     words = []
     if latency and latency.samples:
         interval = median_interval(latency.samples)
@@ -133,6 +133,8 @@ def result_text(record: Record) -> str:
             words.append(f"[{_time(interval.low)}, {_time(interval.high)}]")
         if latency.origin != "measured":
             words.append(f"({latency.origin})")
+    elif instructions and instructions.samples:
+        words.append(f"{median_interval(instructions.samples).estimate:,.0f} instructions")
     judged = ((m.metric, m.samples) for m in record.measurements if m.metric in QUALITIES)
     words += [f"{metric} {QUALITIES[metric].estimate(samples):.1%}" for metric, samples in judged if samples is not None]
     return " ".join(words)

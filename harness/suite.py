@@ -333,9 +333,14 @@ class _Reader(Reader):
         names = self.document.value.get("targets", ["local"])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise self.error(("targets",), f"`targets` is a list of target names, not {names!r}")
-        for index, name in enumerate(names):
-            if name not in self.known_targets:
-                raise self.error(("targets", index), f"unknown target `{name}`.{nearest(name, self.known_targets)}")
+        unknown = [name for name in names if name not in self.known_targets]
+        if unknown:
+            listed = ", ".join(f"`{name}`" for name in unknown)
+            raise self.error(
+                ("targets", names.index(unknown[0])),
+                f"unknown target{'s' * (len(unknown) > 1)} {listed}.{nearest(unknown[0], self.known_targets)} Devices are entries of an "
+                "inventory (--inventory FILE): `assay targets add` writes one, `assay board up` those of an emulated board",
+            )
         return tuple(names)
 
     def _points(self, targets: Sequence[Target]) -> tuple[OperatingPoint, ...]:

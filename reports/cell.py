@@ -190,7 +190,7 @@ def _reading(findings: Findings, record: Record, measurement: Measurement) -> Re
     if samples is None or quantity.value is None:
         return Reading(title, None, quantity.missing, tuple(_facts(record, measurement, None)))
     plot = None
-    if len(timed_values(samples)) >= MIN_DOTS and metric not in QUALITIES:
+    if len(timed_values(samples)) >= MIN_DOTS and measurement.unit != "1":
         scale = scale_for(measurement.unit, metric, [quantity.value])
         plot = sample_dots(samples, scale, quantity.value, f"{title} in {scale.unit}, every sample in the order taken")
     flags = dict.fromkeys((*measurement.flags, *(stats.unstable(samples) if measurement.unit == "s" else ())))
@@ -226,6 +226,9 @@ def _facts(record: Record, measurement: Measurement, quantity: Quantity | None) 
         if timed < MIN_DOTS:
             values: Sequence[float] = timed_values(samples).tolist()
             yield "each", ", ".join(alone(metric, Quantity(unit, value)) for value in values)
+    if unit == "1" and metric not in QUALITIES:
+        least, most = timed_values(samples).min(), timed_values(samples).max()
+        yield "counted", f"{least:,.0f} in every sample" if least == most else f"{least:,.0f} to {most:,.0f}"
     if quantity.interval_method:
         yield "interval", quantity.interval_method
     for share in PERCENTILES if unit == "s" else ():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports import drawing
 from reports.findings import Findings, Quantity
-from reports.matrix import AXES, Place
+from reports.matrix import AXES
 from reports.metrics import METRICS
 from reports.rounding import Scale, scale_for
 from reports.shown import Shown
@@ -38,7 +38,9 @@ MAX_BARS = 150
 TALLEST = {"trade_off": 180.0, "claimed_and_measured": 230.0, "sweep": 180.0}
 """Points that a plot is high at most."""
 TALLEST_FIGURE = 600.0
-"""The same of all plots below each other: a page of a paper."""
+"""The same of all plots below each other with their headers: a page of a paper."""
+HEADER = 24.0
+"""Points above each panel."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +294,9 @@ def _rendered(spec: FigureSpec, plot: _Plot, is_exact: bool) -> str:
     rows = -(-panels // columns)
 
     def chart(plot_width: float, plot_height: float | None) -> alt.LayerChart | alt.FacetChart:
-        height = min(plot.height(plot_width), TALLEST_FIGURE / rows) if plot_height is None else plot_height
+        height = (
+            min(plot.height(plot_width), TALLEST_FIGURE / rows - HEADER * (panels > 1)) if plot_height is None else plot_height
+        )
         layered = alt.layer(*plot.layers()).properties(width=plot_width, height=height)
         if panels == 1:
             return layered.properties(data=alt.NamedData(name="values"))

@@ -70,6 +70,8 @@ def winners(findings: Findings, found: Iterable[Contest]) -> Heat:
         best = contest.keeping
         if not contest.could_run:
             squares[contest.place] = Square("unsupported", "unsupported", contest.records[0].id)
+        elif best is None and not any(record.id in findings.comparisons for record in contest.records):
+            squares[contest.place] = Square("no ratio", "ok")
         elif best is None:
             squares[contest.place] = Square("none is faster", "even")
         else:

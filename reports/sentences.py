@@ -64,9 +64,10 @@ def summary(findings: Findings, found: Sequence[Contest]) -> tuple[Sentence, ...
     return tuple(_summed(findings, origin, contests) for origin, contests in each.items() if len(contests) > 1)
 
 
-def _origin(findings: Findings, contest: Contest) -> Origin:
-    times = (findings.quantity(record, "latency").origin for record in contest.records if record.status == "ok")
-    return next(filter(None, times), "measured")
+def _origin(findings: Findings, contest: Contest) -> Origin | None:
+    """None where its cells are ok and have no times."""
+    ok = [findings.quantity(record, "latency") for record in contest.records if record.status == "ok"]
+    return next((latency.origin for latency in ok if latency.value is not None), None if ok else "measured")
 
 
 def _summed(findings: Findings, origin: Origin, found: Sequence[Contest]) -> Sentence:
@@ -94,8 +95,11 @@ def _summed(findings: Findings, origin: Origin, found: Sequence[Contest]) -> Sen
 def trust(findings: Findings) -> tuple[Sentence, ...]:
     """What a reader must know before believing a number: what was not measured, what is noisy, what gave no number."""
     cells = {place: record for place, record in findings.matrix.records.items() if record.status == "ok"}
-    latency = {place: findings.quantity(record, "latency") for place, record in cells.items()}
+    everywhere = {place: findings.quantity(record, "latency") for place, record in cells.items()}
+    latency = {place: quantity for place, quantity in everywhere.items() if quantity.value is not None}
     sentences: list[Sentence] = []
+    if counting := dict.fromkeys(place.target for place, record in cells.items() if _counted(findings, record) is not None):
+        sentences.append(_joined(Part("No times of "), _listed(tuple(counting)), Part(": instructions are counted there.")))
     for origin in ("emulated", "simulated", "estimated"):
         targets = dict.fromkeys(place.target for place, quantity in latency.items() if quantity.origin == origin)
         if targets:
@@ -165,6 +169,18 @@ def _fulfilled(findings: Findings, origin: Origin, claiming: Sequence[tuple[floa
 def _contest_sentence(findings: Findings, contest: Contest) -> Sentence:
     where = _where(findings, contest.place)
     best, keeping = contest.fastest, contest.keeping
+    counted = [(count, record) for record in contest.records if (count := _counted(findings, record)) is not None]
+    if best is None and counted:
+        fewest = min(counted, key=lambda item: item[0])[1]
+        rest = [record for record in contest.records if _counted(findings, record) is None]
+        return _joined(
+            Part("On "),
+            *where,
+            Part(", fewest instructions: "),
+            Part(fewest.axes.method, True),
+            *_verdict(findings, fewest),
+            *_rest(findings, rest),
+        )
     if best is None:
         verdict = f": no method is distinguishably faster than the baseline: {_fates(findings, contest.records)}."
         return _joined(Part("On "), *where, Part(verdict))
@@ -184,6 +200,16 @@ def _verdict(findings: Findings, record: Record) -> Iterator[Part]:
         reason = " ".join((record.reason or "no reason was recorded").split()).rstrip(".")
         yield Part(f" is {record.status}: {reason}")
         return
+    if (count := _counted(findings, record)) is not None:
+        base = findings.matrix.records.get(findings.matrix.baseline(place_of(record.axes)) or place_of(record.axes), record)
+        most = _counted(findings, base)
+        yield Part(" executes ")
+        yield Part(f"{count:,.0f}", source=Source(record.id, "instructions", count))
+        yield Part(" instructions")
+        if base is not record and most is not None:
+            yield from (Part(", the baseline "), Part(f"{most:,.0f}", source=Source(base.id, "instructions", most)))
+        yield from _accuracy(findings, record)
+        return
     if findings.is_baseline(record):
         yield Part(" is the baseline: ")
         yield _number(findings, record, "latency", "without a latency")
@@ -199,6 +225,12 @@ def _verdict(findings: Findings, record: Record) -> Iterator[Part]:
     if origin != "measured":
         yield Part(f" ({origin} times)")
     yield from _accuracy(findings, record)
+
+
+def _counted(findings: Findings, record: Record) -> float | None:
+    """The instructions of a cell that has them in place of a time."""
+    has_time = record.status != "ok" or findings.quantity(record, "latency").value is not None
+    return None if has_time else findings.quantity(record, "instructions").value
 
 
 def _speed(record: Record, found: Comparison, baseline: Sequence[Part]) -> Iterator[Part]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from reports.contests import is_part, network_of
 from reports.findings import Findings
 from reports.sweeps import Sweep, sweeps
-from reports.table import Row, Table
+from reports.table import Entry, Row, Table
 
 MAX_ROWS = 600
 """Rows that one page holds; a run with more gets a page for each model and each device."""
@@ -51,7 +51,8 @@ def cut_into_sheets(findings: Findings, tables: Sequence[Table]) -> tuple[Sheet,
     }
     found = []
     for model, table in zip(findings.matrix.labels["model"], tables, strict=True):
-        for target, piece in cut(table, "target").items():
+        for target, whole in cut(table, "target").items():
+            piece = without_idle(whole, "instructions")
             target = target or findings.matrix.labels["target"][0]
             origins = {entry.origin for row in piece.rows for entry in row.entries if entry.metric == "latency"} - {
                 None,
@@ -63,6 +64,19 @@ def cut_into_sheets(findings: Findings, tables: Sequence[Table]) -> tuple[Sheet,
                 )
             )
     return tuple(found)
+
+
+def without_idle(table: Table, metric: str) -> Table:
+    """Without the last column, if it is that of this metric and no row has a number there: a device that counts nothing needs none."""
+    if table.columns[-1].metric != metric or any(row.entries[-1].value is not None for row in table.rows):
+        return table
+
+    def shorter(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        last = entries[-1]
+        return entries[:-1] if last.span == 1 else (*entries[:-1], dataclasses.replace(last, span=last.span - 1))
+
+    rows = tuple(Row(row.labels, shorter(row.entries)) for row in table.rows)
+    return dataclasses.replace(table, columns=table.columns[:-1], rows=rows)
 
 
 def pages_of(sheets: Sequence[Sheet], max_rows: int = MAX_ROWS) -> tuple[Page, ...]:

@@ -33,6 +33,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
+@pytest.fixture
+def compiler_cache(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The compiler builds a device's libc once for all tests: that takes it half a minute."""
+    shared = tmp_path_factory.getbasetemp() / "zig"
+    shared.mkdir(exist_ok=True)
+    own_cache.mkdir(parents=True, exist_ok=True)
+    (own_cache / "zig").symlink_to(shared)
+
+
 @pytest.fixture(autouse=True)
 def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test waits for another's device: those of a test keep their leases in its own folder."""

@@ -36,7 +36,7 @@ def commands(page: Path) -> list[Block]:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
-def test_every_command_of_a_page_runs_as_pasted(page: Path, tmp_path: Path) -> None:
+def test_every_command_of_a_page_runs_as_pasted(page: Path, tmp_path: Path, compiler_cache: None) -> None:
     for block in blocks(page):
         if name := block.options.get("file"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

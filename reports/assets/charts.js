@@ -38,7 +38,9 @@
       boxes.logX.checked = is.x;
       boxes.logY.checked = is.y;
       rows = byX(rows);
-      const crowded = rows.length > CROWD, best = front(rows, x, y), paint = painted(rows, cells.colourBy(), look, width);
+      const crowded = rows.length > CROWD, paint = painted(rows, cells.colourBy(), look, width);
+      const measured = rows.filter((r) => r.measured), isMixed = measured.length > 0 && measured.length < rows.length;
+      const best = front(isMixed ? measured : rows, x, y);  // what was not measured races nothing that was
       const better = (metric, low, high) => `, ${metric.better === "high" ? high : low} is better`;
       const X = quantitative("x", headed(x) + better(x, "left", "right"), is.x), Y = quantitative("y", headed(y) + better(y, "down", "up"), is.y);
       const box = {
@@ -58,7 +60,7 @@
       ]);
       const more = best.length > LINKS ? text(`; and ${best.length - LINKS} more`) : [];
       const said = rows.length
-        ? [...text(`${count(rows.length, "cell", "cells")}, ${best.length} on the front: `), ...links, ...more,
+        ? [...text(`${count(rows.length, "cell", "cells")}, ${best.length} on the front${isMixed ? " of the measured ones" : ""}: `), ...links, ...more,
           ...text(crowded ? ". Too many to draw their intervals." : ".")]
         : text("With these filters no cell has both numbers.");
       return { rows, said, datasets: { front: byX([...best]).map(({ x: a, y: b }) => ({ x: a, y: b })) },
@@ -68,7 +70,7 @@
       state[axis] = name;
       state[axis === "x" ? "logX" : "logY"] = undefined;  // as the numbers suggest, until the reader says otherwise
     };
-    const boxes = {}, y = metrics.has("quality") ? "quality" : all[1].name, x = metrics.has("latency") ? "latency" : all[0].name;
+    const boxes = {}, y = metrics.has("quality") ? "quality" : all[1].name, x = ["latency", "instructions", all[0].name].find((name) => metrics.has(name));
     pick("x", x);
     pick("y", y);
     select(chart.controls, "across", options(all), x, (name) => { pick("x", name); chart.draw(); });

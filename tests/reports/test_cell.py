@@ -225,3 +225,11 @@ def test_the_operating_point_and_the_control_of_the_clock_are_told(make_record: 
     seen = _seen(page_of(make_record(provenance={"device": {"control": control}})))
     assert r"clock control uncontrolled (no \x1b[31m cpufreq)" in seen and "as it was" not in seen
     assert "clock control" not in _seen(page_of(make_record()))
+
+
+def test_instructions_are_told_to_the_last_one_and_are_never_a_time(make_record: MakeRecord, page_of: Callable[..., str]) -> None:
+    counts = Measurement("instructions", "1", "emulated", "counted", Samples.of([25_431.0] * 9), clock="instructions")
+    page = page_of(make_record(more=(counts,)))
+    reading = page[page.index("instructions") :]
+    assert "25,431 in every sample" in reading and "examples" not in reading.split("artifact size")[0]
+    assert "25.4 k" in reading

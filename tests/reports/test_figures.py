@@ -148,3 +148,16 @@ def test_figures_are_byte_stable_whatever_the_records_order(kind: Any, swept: Fi
 def test_more_names_than_shapes_is_said(make_record: MakeRecord, make_run: MakeRun) -> None:
     records = [make_record("float32", hits=[1, 0]), *(make_record(f"m{chr(97 + i)}", hits=[1, 0]) for i in range(9))]
     assert "more names than shapes" in draw(FigureSpec("n", "trade_off"), examine(make_run(records), records)).sentence
+
+
+def test_what_was_not_measured_has_a_panel_of_its_own_and_bars_that_say_so(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [
+        make_record(m, target=t, latency=[ms * k * 1e-3 for k in (1.0, 1.003, 0.998)], hits=[1.0, 0.0], origin=o)
+        for t, o in (("pc", "measured"), ("board", "emulated"))
+        for m, ms in (("float32", 2.0), ("x", 1.0))
+    ]
+    findings = examine(make_run(records), records)
+    assert "emulated" in _texts(draw(FigureSpec("t", "trade_off", panels=()), findings)), "one front would join the two"
+    bars = draw(FigureSpec("b", "speedup_bars"), findings)
+    assert {"pc", "board (emulated)"} <= {*_texts(bars)}
+    assert bars.sentence.endswith(" Not measured on a device: board (emulated).")

@@ -78,3 +78,11 @@ def test_a_column_says_when_nothing_in_it_is_measured(make_record: MakeRecord, m
     records = [make_record(m, b, origin=o) for b, o in (("ort", "measured"), ("sim", "simulated")) for m in ("float32", "x")]
     records.append(make_record("y", "sim", status="failed", reason="no"))
     assert heat(examine(make_run(records), records)).origins == (None, "simulated")
+
+
+def test_what_a_backend_cannot_run_at_all_has_no_winner(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [make_record(m, b, status="unsupported", reason="no") for m in ("float32", "x") for b in ("ort",)]
+    records += [make_record(backend="lite"), make_record("x", "lite")]
+    findings = examine(make_run(records), records)
+    (block,) = winners(findings, contests(findings)).blocks
+    assert [square.shade for square in block.rows[0].squares] == ["unsupported", "even"]

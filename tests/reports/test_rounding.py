@@ -72,6 +72,7 @@ def test_a_printed_number_is_never_off_by_more_than_a_tenth_of_the_half_width(va
         ("J", "energy", [2e-3], ("mJ", 1e-3)),
         ("count", "macs", [12.5e6], ("M", 1e6)),
         ("1", "top1", [0.9], ("%", 0.01)),
+        ("1", "instructions", [25_431.0], ("k", 1e3)),
         ("x", "speedup", [3.0], ("×", 1.0)),
         ("K", "temperature", [300.0], ("K", 1.0)),
         ("s", "latency", [], ("s", 1.0)),

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from reports.contests import contests
 from reports.findings import Findings, examine
+from reports.heat import winners
 from reports.sentences import Answer, Sentence, answers, cell_sentence, claims_sentences, summary, trust
-from results.record import Record, Run
+from results.record import Measurement, Record, Run, Samples
 
 MakeRecord = Callable[..., Record]
 MakeRun = Callable[..., Run]
@@ -173,3 +174,60 @@ def test_trust_names_what_was_not_measured_and_what_is_noisy(make_record: MakeRe
     lone = [make_record(latency=[1e-3])]
     assert any("No time has an interval" in _text(s) for s in trust(examine(make_run(lone), lone)))
     assert trust(examine(make_run([]), [])) == ()
+
+
+def test_what_was_not_measured_is_summed_up_by_itself(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = []
+    for number in range(6):
+        origin, fast = ("measured", 5e-4) if number < 3 else ("emulated", 2.5e-4)
+        steady = [(k * 1e-3, k * fast) for k in (1.0, 1.001, 0.999)]
+        base, quick = zip(*steady, strict=True)
+        records.append(make_record(model=f"m{number}", latency=list(base), origin=origin))
+        records.append(make_record("x", model=f"m{number}", latency=list(quick), origin=origin, macs=500_000))
+    findings = examine(make_run(records), records)
+    assert [_text(sentence) for sentence in summary(findings, contests(findings))] == [
+        "The fastest without a measurable loss of quality: x in 3 of 3 combinations of model (typically 2× faster).",
+        "By emulated times: the fastest without a measurable loss of quality: x in 3 of 3 combinations of model (typically 4.00× faster).",
+    ]
+    claims = [_text(sentence) for sentence in claims_sentences(findings)]
+    assert claims[0].startswith("3 cells claim") and "The widest gap: x of m" in claims[1]
+    assert claims[2].startswith("By emulated times: 3 cells claim") and claims[3].startswith(
+        "By emulated times: the widest gap: x of m"
+    )
+
+
+def test_what_a_backend_cannot_run_at_all_is_no_answer(make_record: MakeRecord, make_run: MakeRun) -> None:
+    records = [make_record(m, target="board", status="unsupported", reason="no Python there") for m in ("float32", "x")]
+    records += [make_record(), make_record("x")]
+    findings = examine(make_run(records), records)
+    assert [_text(sentence) for answer in _answers(findings) for sentence in answer.sentences if "board" in _text(sentence)] == []
+
+
+def test_a_device_that_counts_and_tells_no_time_is_in_no_sum_of_times(make_record: MakeRecord, make_run: MakeRun) -> None:
+    no_time = Measurement("latency", "s", "emulated", "timed", None, "its clock counts instructions")
+    counts = Measurement("instructions", "1", "emulated", "counted", Samples.of([25_431.0] * 3), clock="instructions")
+    records = [make_record(m, model=n, latency=None, more=(no_time, counts)) for m in ("float32", "x") for n in ("a", "b")]
+    findings = examine(make_run(records), records)
+    assert summary(findings, contests(findings)) == ()
+    assert {
+        square.text for block in winners(findings, contests(findings)).blocks for row in block.rows for square in row.squares
+    } == {"no ratio"}
+
+
+def test_where_instructions_are_counted_they_are_told_and_no_time_is(make_record: MakeRecord, make_run: MakeRun) -> None:
+    def counted(number: float) -> tuple[Measurement, ...]:
+        no_time = Measurement("latency", "s", "emulated", "timed", None, "its clock counts instructions")
+        return no_time, Measurement("instructions", "1", "emulated", "counted", Samples.of([number] * 3), clock="instructions")
+
+    numbers = {"float32": 1_000_000.0, "int8": 400_000.0, "x": 600_000.0}
+    records = [make_record(m, latency=None, hits=[1.0, 0.0], target="board", more=counted(n)) for m, n in numbers.items()]
+    records.append(make_record("y", target="board", status="failed", reason="no luck"))
+    run = make_run(records)
+    findings = examine(run, records)
+    (answer,) = _answers(findings)
+    assert [_text(sentence) for sentence in answer.sentences] == [
+        "On ort, fewest instructions: int8 executes 400,000 instructions, the baseline 1,000,000, top-1 unchanged. "
+        "The other method: 1 failed."
+    ]
+    assert _cell(records, run, "float32").startswith("float32 on ort executes 1,000,000 instructions")
+    assert [_text(sentence) for sentence in trust(findings)] == ["No times of board: instructions are counted there."]

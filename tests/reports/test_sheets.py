@@ -5,7 +5,7 @@ from collections.abc import Callable
 from reports.findings import Findings, examine
 from reports.sheets import Sheet, cut, cut_into_sheets, pages_of
 from reports.table import by_method
-from results.record import Record, Run
+from results.record import Measurement, Record, Run, Samples
 
 MakeRecord = Callable[..., Record]
 MakeRun = Callable[..., Run]
@@ -58,3 +58,15 @@ def test_pages_hold_every_sheet_once_by_model_and_once_by_device(make_record: Ma
         assert sorted(s.table.name for page in pages if page.axis == axis for s in page.sheets) == sorted(
             s.table.name for s in sheets
         )
+
+
+def test_instructions_stand_only_where_they_are_counted(make_record: MakeRecord, make_run: MakeRun) -> None:
+    counts = Measurement("instructions", "1", "emulated", "counted", Samples.of([25_431.0] * 3), clock="instructions")
+    records = [make_record(m, target="board", origin="emulated", more=(counts,)) for m in ("float32", "x")]
+    records += [make_record(target="pc"), make_record("x", target="pc", status="unsupported", reason="no")]
+    sheets = {sheet.target: sheet.table for sheet in _sheets(examine(make_run(records), records))}
+    assert sheets["board"].columns[-1].heads == ("instructions",) and sheets["board"].columns[-1].unit == "k"
+    assert [row.entries[-1].value for row in sheets["board"].rows] == [25_431.0] * 2
+    assert "instructions" not in {column.metric for column in sheets["pc"].columns}
+    for row in sheets["pc"].rows:
+        assert sum(entry.span for entry in row.entries) == len(sheets["pc"].columns)
