@@ -65,7 +65,7 @@ def scattered() -> Array:
 def test_a_pattern_is_found_in_the_zeros_alone(mask: Callable[[], Array], pattern: str) -> None:
     kept = mask()
     found = zeros_of(np.where(kept, weights(), 0))
-    assert (found.pattern, found.density) == (pattern, pytest.approx(kept.mean()))
+    assert found.pattern == pattern and found.density == pytest.approx(kept.mean())
     stray = np.where(kept, weights(), 0)
     stray.ravel()[np.flatnonzero(stray)[::500]] = 0  # a zero here and there means nothing
     assert zeros_of(stray).pattern == pattern or pattern in ("pattern 4:9", "2:4")
