@@ -228,5 +228,5 @@ def test_every_backend_of_ours_says_how_to_get_it() -> None:
         assert how.startswith(("pip install ", "assay setup "))
     assert environment.how_to_get("tvm") == "assay setup tvm"
     optional = {name for name in plugins.names("backends") if environment.is_optional(name)}
-    assert plugins.names("backends") and set(plugins.names("backends")) - optional == {"litert", "onnxruntime", "torch"}
+    assert plugins.names("backends") and set(plugins.names("backends")) - optional == {"litert", "native", "onnxruntime", "torch"}
     assert Path(str(environment.interpreter("deepsparse", HERE))).is_absolute()

@@ -29,7 +29,7 @@ def test_every_transport_exports_connect(name: str) -> None:
     assert callable(importlib.import_module(f"targets.transports.{name}").connect)
 
 
-def test_the_contract_is_four_methods() -> None:
+def test_the_contract_is_five_methods() -> None:
     assert {name for name, member in vars(Session).items() if inspect.isfunction(member) and not name.startswith("_")} == {
-        "run", "push", "pull", "remove",
+        "run", "push", "pull", "remove", "behind",
     }  # fmt: skip
