@@ -36,6 +36,7 @@ def test_a_matrix_product_stays_below_the_ceiling(tmp_path: Path) -> None:
 def test_nonsense_from_the_device_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "program"
     program.write_text('#!/bin/sh\necho \'{"peak_flops": "many"}\'\n')
+    program.chmod(0o755)
     monkeypatch.setattr(roofline, "compiled", lambda _sources, _target: program)
     target = Target("desk", work_dir=str(tmp_path / "desk"))
     with connect(target) as session, pytest.raises(RunnerError, match="many"):
