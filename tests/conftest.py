@@ -50,8 +50,11 @@ def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`hardware` never runs unasked; the rest goes cheapest lane first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`nightly` is left to the nightly session, `hardware` never runs unasked; the rest goes cheapest lane first."""
+    if not os.environ.get("ASSAY_NIGHTLY"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
     lanes = ("torch", "toolchain", "peers", "hardware")
     items.sort(key=lambda item: max((lanes.index(lane) + 1 for lane in lanes if item.get_closest_marker(lane)), default=0))
     for item in items:

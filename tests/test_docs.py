@@ -56,6 +56,7 @@ def test_every_command_of_a_page_runs_as_pasted(page: Path, tmp_path: Path, comp
                 env=environment,
                 capture_output=True,
                 text=True,
+                errors="replace",  # a command may print raw numbers
                 timeout=600,
                 stdin=subprocess.DEVNULL,
             )

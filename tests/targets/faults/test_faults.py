@@ -63,7 +63,7 @@ def test_a_cable_pulled_for_a_moment(ordeal: Ordeal, sound: Sound, seed: int, mo
     assert statuses(records) == {"ok"}
 
 
-@pytest.mark.parametrize("fault", ["cut", "crash"])
+@pytest.mark.parametrize("fault", [pytest.param("cut", marks=pytest.mark.nightly), "crash"])
 def test_a_device_that_is_gone_leaves_records_and_is_measured_when_it_is_back(
     ordeal: Ordeal, sound: Sound, fault: str, seed: int
 ) -> None:
