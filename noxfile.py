@@ -18,6 +18,8 @@ ENVIRONMENT = Path(".nox/assay")
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 """Every runtime that can share the environment: in it where tests are run, so that none of theirs is skipped."""
+AT_ONCE = ("--numprocesses", "2", "--dist", "loadgroup")
+"""Half of what the tests take is waiting for devices; tests/conftest.py says which tests stay together."""
 SYSTEM_PACKAGES = {
     "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
@@ -50,7 +52,7 @@ def tests(session: nox.Session) -> None:
     """Pass the tests; what they need of the system is installed where that is allowed, and named where it is not."""
     commands = install(session, "test")
     install_system_packages(session)
-    session.run(commands / "pytest", *session.posargs)
+    session.run(commands / "pytest", *AT_ONCE, *session.posargs)
 
 
 @nox.session(default=False)
@@ -90,7 +92,7 @@ def nightly(session: nox.Session) -> None:
     """Every test with its long loops in full."""
     commands = install(session, "test")
     install_system_packages(session)
-    session.run(commands / "pytest", *session.posargs, env={"ASSAY_NIGHTLY": "1"})
+    session.run(commands / "pytest", *AT_ONCE, *session.posargs, env={"ASSAY_NIGHTLY": "1"})
 
 
 def install(session: nox.Session, *groups: str) -> Path:

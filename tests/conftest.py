@@ -35,8 +35,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def compiler_cache(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The compiler builds a device's libc once for all tests: that takes it half a minute."""
-    shared = tmp_path_factory.getbasetemp() / "zig"
+    """The compiler builds a device's libc once for all tests, whichever process they are in: that takes it half a minute."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "zig"
     shared.mkdir(exist_ok=True)
     own_cache.mkdir(parents=True, exist_ok=True)
     (own_cache / "zig").symlink_to(shared)
@@ -50,14 +51,20 @@ def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`nightly` is left to the nightly session, `hardware` never runs unasked; the rest goes cheapest lane first."""
+    """`nightly` is left to the nightly session, `hardware` never runs unasked; the rest goes cheapest lane first.
+
+    Where several processes share the work, a file's tests stay together, for they share fixtures; and so do all that need peers, for these are
+    devices with one user: a session on one sweeps away what a dead harness left there, also what another process's test left on purpose.
+    """
     if not os.environ.get("ASSAY_NIGHTLY"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
     lanes = ("torch", "toolchain", "peers", "hardware")
     items.sort(key=lambda item: max((lanes.index(lane) + 1 for lane in lanes if item.get_closest_marker(lane)), default=0))
     for item in items:
+        item.add_marker(pytest.mark.xdist_group("peers" if item.get_closest_marker("peers") else item.nodeid.partition("::")[0]))
         if item.get_closest_marker("hardware") and "ASSAY_HARDWARE" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="hardware: set ASSAY_HARDWARE=1 to run on a real device"))
 

@@ -26,7 +26,8 @@ from targets.target import Target
 from targets.transports import connect
 given = json.loads(sys.argv[1])
 with connect(Target(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})) as session:
-    session.run(["sh", "-c", "echo $$ >leader; setsid sh -c 'echo $$ >escaped; exec sleep 300' & exec sleep 300"], timeout_s=100)
+    # adbd says HUP to a command whose connection ended: what stops here must be the watch's and the sweep's doing
+    session.run(["sh", "-c", "trap '' HUP; echo $$ >leader; setsid sh -c 'echo $$ >escaped; exec sleep 300' & exec sleep 300"], timeout_s=100)
 """
 
 
