@@ -71,7 +71,7 @@ def bench(session: nox.Session) -> None:
     session.run(
         commands / "pytest",
         "tests/harness/test_overhead.py",
-        "tests/harness/compiler/test_speed.py",
+        "tests/harness/compiler/speed",
         "-s",
         "--benchmark-only",
         "--benchmark-enable",

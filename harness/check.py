@@ -62,9 +62,11 @@ class Check:
 def check(outputs: Sequence[Array], reference: Sequence[Array], numeric: Rule, unrounded: Sequence[Array] | None = None) -> Check:
     """Compare real values, output by output. NaN, infinity, another shape, another kind of number or another count is wrong.
 
-    An output of integers (an index, a class) has no tolerance under any rule. `unrounded`, for an int8 network: what the reference
-    answers where its activations are not rounded.
+    An output of integers (an index, a class) has no tolerance under any rule. `unrounded`, for a network that rounds its activations: what
+    the reference answers where they are not rounded. A float32 network that does is compared by the rule for int8.
     """
+    if numeric == "float32" and unrounded is not None:
+        numeric = "int8"
     if len(outputs) != len(reference):
         return Check(None, None, None, False, TEXT[numeric], f"{len(outputs)} outputs instead of {len(reference)}")
     exact: Sequence[Array | None] = unrounded or [None] * len(outputs)

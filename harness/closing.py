@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness import measure, plugins
-from harness.errors import WrongAnswer
+from harness.errors import WrongAnswer, is_disk_full
 from harness.executor import Failure
 from harness.plan import Cell
 from harness.provenance import now
@@ -59,7 +59,7 @@ def closed(
 
 def unmade(run: Run, cell: Cell, failure: Failure, started: str) -> Record:
     """Of a cell whose artifact could not be made."""
-    status: Status = "unsupported" if failure.is_unsupported else "failed"
+    status: Status = "unsupported" if failure.is_unsupported else "invalid" if failure.is_passing else "failed"
     logs = {"step": failure.step, "tail": failure.log_tail}
     return closed(run, cell, status, failure.message, failure.error_class, started, provenance={"logs": logs})
 
@@ -101,7 +101,7 @@ def ended_by(run: Run, trial: Trial, error: Exception, device: Json, voided: Seq
         status = "wrong"
     elif isinstance(error, Unreachable):
         status = "unreachable"
-    elif isinstance(error, (Invalid, LeaseLost)):
+    elif isinstance(error, (Invalid, LeaseLost)) or is_disk_full(error):
         status = "invalid"
     provenance = _provenance(run, trial, device, voided)
     return closed(

@@ -29,7 +29,7 @@ ALL_CFLAGS = -std=gnu11 {options} $(MACHINE) $(CFLAGS)
 all: network libnetwork.a
 
 network: main.o model.o
-\t$(CC) $(MACHINE) $(LDFLAGS) -o $@ main.o model.o -lm
+\t$(CC) $(MACHINE) $(LDFLAGS) -o $@ main.o model.o -lm -pthread
 
 libnetwork.a: model.o
 \t$(AR) rcs $@ model.o
@@ -49,12 +49,12 @@ HEADER = """\
 /* {title}: a network that `assay compile` made into C. All that a program needs of it:
 
        static _Alignas(64) char arena[NETWORK_ARENA_BYTES];
-       model_init(weights, arena, 1);     the content of weights.bin, 64-byte aligned; it must stay where it is. 0, or an errno
+       model_init(weights, arena, 1);     the content of weights.bin, 64-byte aligned; it must stay where it is. On one thread. 0, or an errno
        model_run(inputs, outputs);        as often as you like, from one thread at a time: it keeps its state in the arena
 
 {tensors}
 
-   A tensor is its numbers in row-major order, 64-byte aligned; no two may overlap. model.h says the rest. Link model.c and -lm. */
+   A tensor is its numbers in row-major order, 64-byte aligned; no two may overlap. model.h says the rest. Link model.c, -lm, -pthread. */
 #ifndef NETWORK_H
 #define NETWORK_H
 

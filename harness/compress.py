@@ -49,7 +49,7 @@ def compress_to(model: str, method: str, parameters: Sequence[str], out: Path, s
     choice = plugins.parse_choice("methods", method, parameters)
     workload = Workload(network, plugins.instantiate("models", network).data)
     check_model(network, workload.data)
-    numeric = plugins.load("methods", choice.name).numeric
+    numeric = plugins.instantiate("methods", choice).numeric
     form = {"float32": "onnx", "int8": "onnx_qdq_u8s8" if platform.machine() == "x86_64" else "onnx_qdq_s8s8"}[numeric]
     exported = export_step(workload, choice, form, 1, seed)
     dense = compress_step(network, workload.data, Choice("float32"), seed)

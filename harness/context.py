@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.train import Recipe, derived_seed, evaluate, train
+from harness.train import Loss, Recipe, derived_seed, evaluate, train
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,8 +42,16 @@ class Context:
         """Keep an event of the training or search log."""
         self.events.append({"event": event, **facts})
 
-    def train(self, module: nn.Module, recipe: Recipe, *, after_step: Callable[[nn.Module], None] | None = None) -> None:
-        """Train in place on the training split; `after_step` runs after each optimizer step (masks)."""
+    def train(
+        self,
+        module: nn.Module,
+        recipe: Recipe,
+        *,
+        loss: Loss | None = None,
+        before_step: Callable[[nn.Module], None] | None = None,
+        after_step: Callable[[nn.Module], None] | None = None,
+    ) -> None:
+        """Train in place on the training split; `harness.train.train` says what the hooks may do (penalties, teachers, masks)."""
         number = next(self._trainings)
         train(
             module,
@@ -53,10 +61,12 @@ class Context:
             criterion=self.criterion,
             journal=self.journal / f"training-{number}",
             on_progress=self.on_progress,
+            loss=loss,
+            before_step=before_step,
             after_step=after_step,
             log=self.log,
         )
 
-    def evaluate(self, module: nn.Module) -> Mapping[str, float]:
-        """Metrics on the validation split, never on the test split."""
-        return evaluate(module, self.data.load("validation"), self.criterion)
+    def evaluate(self, module: nn.Module, examples: int | None = None) -> Mapping[str, float]:
+        """Metrics on the validation split, or the first `examples` of it; never on the test split."""
+        return evaluate(module, self.data.load("validation", examples), self.criterion)

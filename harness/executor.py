@@ -22,10 +22,12 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 from harness.cache import cache_root
-from harness.errors import BuildError, Unsupported, UserError
+from harness.errors import BuildError, Unsupported, UserError, is_disk_full
 from harness.steps import Step
 
 _LOG_TAIL_BYTES = 4000
+DISK_FULL = "DiskFull"
+"""The class of a failure for want of room on this machine, whichever library found it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Failure:
     @property
     def is_unsupported(self) -> bool:
         return self.error_class == Unsupported.__name__
+
+    @property
+    def is_passing(self) -> bool:
+        """The next run may do better, though nothing was changed."""
+        return self.error_class == DISK_FULL
 
 
 OnStep = Callable[[Step, str], None]
@@ -203,15 +210,25 @@ def _do(step: Step) -> Failure | None:
     """In a worker: do the step with everything it prints kept in its log; an error of any type is this step's failure alone."""
     from harness.perform import perform
 
-    with _output_to(log_path(step)):
-        try:
-            perform(step, _progress_to_log())
-        except Exception as error:  # noqa: BLE001 - the one border behind which a plug-in may raise anything; the record keeps it
-            traceback.print_exc()
-            own = isinstance(error, (BuildError, Unsupported, UserError))
-            message = str(error) if own else f"{step.title}: {type(error).__name__}: {error}"
-            return Failure(step.title, type(error).__name__, message, _log_tail(step))
+    try:
+        with _output_to(log_path(step)):
+            try:
+                perform(step, _progress_to_log())
+            except Exception as error:  # noqa: BLE001 - the one border behind which a plug-in may raise anything; the record keeps it
+                traceback.print_exc()
+                return _failure(step, error)
+    except OSError as error:  # of the log itself
+        return _failure(step, error)
     return None
+
+
+def _failure(step: Step, error: Exception) -> Failure:
+    own = isinstance(error, (BuildError, Unsupported, UserError))
+    message = str(error) if own else f"{step.title}: {type(error).__name__}: {error}"
+    if not is_disk_full(error):
+        return Failure(step.title, type(error).__name__, message, _log_tail(step))
+    advice = f"the disk of {cache_root()} is full: free some space there, or set ASSAY_CACHE, and run again"
+    return Failure(step.title, DISK_FULL, f"{message}; {advice}", _log_tail(step))
 
 
 def _progress_to_log() -> Callable[[str, float], None]:
@@ -239,8 +256,15 @@ def _output_to(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except OSError:  # a full disk: the end of the log is lost, and must not come out on the terminal
+                with Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), 1)
+                    os.dup2(nowhere.fileno(), 2)
+                    sys.stdout.flush()
+                    sys.stderr.flush()
             for number, copy in enumerate(kept, start=1):
                 os.dup2(copy, number)
                 os.close(copy)

@@ -198,7 +198,7 @@ def measurements(launches: Sequence[Launch], target: Target) -> tuple[Measuremen
             grown,
             ("peak_memory",),
         ),
-        *_instructions(launches, origin),
+        *_instructions(launches, target),
     )
 
 
@@ -234,16 +234,16 @@ def _document(reply: Document) -> dict[str, Any]:
     return reply.model_dump(mode="json", by_alias=True)
 
 
-def _instructions(launches: Sequence[Launch], origin: Origin) -> tuple[Measurement, ...]:
+def _instructions(launches: Sequence[Launch], target: Target) -> tuple[Measurement, ...]:
     """None at all where no launch was asked for them; null with the reason where one could not count."""
     columns = _columns(launches)
     reason = next((column.instructions_reason for column in columns if column.instructions_reason), None)
     counts = [column.instructions for column in columns if column.instructions is not None]
     if not reason and len(counts) < len(columns):
         return ()
-    method = "instructions retired for one inference call (a whole batch), without the kernel's, by the CPU's own counter (perf_event_open)"
+    method = f"instructions executed for one inference call (a whole batch), without the kernel's, {target.counted_by}"
     samples = None if reason else _per_inference(columns, counts)
-    return (Measurement("instructions", "1", origin, method, samples, reason, clock="instructions"),)
+    return (Measurement("instructions", "1", target.origin, method, samples, reason, clock="instructions"),)
 
 
 def _latency(launches: Sequence[Launch]) -> Samples:

@@ -35,7 +35,7 @@ DOCUMENT = "file.json"
 def numeric_of(model: Choice, method: Choice) -> Numeric:
     """The arithmetic of a cell: the method's, and a file's own."""
     network = plugins.instantiate("models", model)
-    numeric: Numeric = network.numeric if isinstance(network, FileModel) else plugins.load("methods", method.name).numeric
+    numeric: Numeric = network.numeric if isinstance(network, FileModel) else plugins.instantiate("methods", method).numeric
     return numeric
 
 

@@ -107,7 +107,7 @@ def _compress(task: Task) -> None:
         raise BuildError(f"a method returned {len(compressed.members)} networks; only one a method can be measured so far")
     (member,) = compressed.members
     test = data.load("test", EXAMPLES).inputs
-    _save_network(task.folder, member.module, member.reference, test, compressed.calibration)
+    _save_network(task.folder, member.module, member.reference, test, compressed.calibration, member.unrounded)
     facts = {
         "numeric": compressed.numeric,
         "claims": dataclasses.asdict(member.claims),
@@ -131,12 +131,12 @@ def _layer(task: Task) -> None:
         )
     with np.load(task.needs[0] / "examples.npz") as stored:
         layer, layer_inputs = cut_layer(task.needs[0] / "module.pt2", task.inputs["layer"], stored["inputs"])
-    _save_network(task.folder, layer, layer, layer_inputs, None)
+    _save_network(task.folder, layer, layer, layer_inputs, None, None)
     claimed = claims(layer, layer_inputs[:1], weight_bits=int(whole["claims"]["weight_bits"]), sparse=True)
     (task.folder / "compressed.json").write_text(canonical_json(whole | {"claims": dataclasses.asdict(claimed)}))
 
 
-def _save_network(folder: Path, module: Any, reference: Any, examples: Any, calibration: Any) -> None:
+def _save_network(folder: Path, module: Any, reference: Any, examples: Any, calibration: Any, unrounded: Any) -> None:
     import numpy as np
     import torch
 
@@ -145,8 +145,8 @@ def _save_network(folder: Path, module: Any, reference: Any, examples: Any, cali
     save_program(module, examples[:1], folder / "module.pt2")
     with torch.inference_mode():
         answers = {"outputs": reference(torch.from_numpy(examples)).numpy()}
-        if reference is not module:
-            answers["unrounded"] = module(torch.from_numpy(examples)).numpy()
+        if unrounded is not None or reference is not module:
+            answers["unrounded"] = (unrounded or module)(torch.from_numpy(examples)).numpy()
     np.savez(folder / "examples.npz", inputs=examples, **answers)
     if calibration is not None:
         np.save(folder / "calibration.npy", calibration)

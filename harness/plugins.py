@@ -113,7 +113,7 @@ def summary(family: str, name: str) -> str:
 def resolve(family: str, name: str, params: Mapping[str, Any]) -> Choice:
     """A validated Choice that keeps only what differs from the defaults; UserError names the parameter at fault."""
     plugin = load(family, name)
-    fields = {field.name: field for field in dataclasses.fields(plugin)}
+    fields = {field.name: field for field in _fields(plugin)}
     for key in params:
         if key not in fields:
             known = nearest(key, fields) or " It takes none."
@@ -196,14 +196,26 @@ def parameters(family: str, name: str) -> tuple[str, ...]:
     """`name = default (type)` of each parameter, for `assay ls`."""
     plugin = load(family, name)
     kinds = _kinds(plugin, include_extras=True)
-    return tuple(_parameter_text(field, kinds[field.name]) for field in dataclasses.fields(plugin))
+    return tuple(_parameter_text(field, kinds[field.name]) for field in _fields(plugin))
+
+
+def _fields(plugin: Any) -> list[dataclasses.Field[Any]]:
+    """Its own parameters first, then those it inherits: a label begins with what is particular."""
+    own = [*vars(plugin).get("__annotations__", {})]
+    return sorted(dataclasses.fields(plugin), key=lambda field: own.index(field.name) if field.name in own else len(own))
 
 
 def _kinds(plugin: Any, *, include_extras: bool) -> dict[str, Any]:
-    """The type of each parameter. Of the fields alone: other annotations may name what is imported for the type checker only."""
-    annotations = {field.name: field.type for field in dataclasses.fields(plugin)}
-    alone = type(plugin.__name__, (), {"__annotations__": annotations, "__module__": plugin.__module__})
-    return typing.get_type_hints(alone, include_extras=include_extras)
+    """The type of each parameter. Of the fields alone: other annotations may name what is imported for the type checker only.
+
+    An inherited parameter's annotation is text of the module it was written in.
+    """
+    fields, kinds = {field.name for field in dataclasses.fields(plugin)}, dict[str, Any]()
+    for base in reversed(plugin.__mro__):
+        annotations = {name: kind for name, kind in vars(base).get("__annotations__", {}).items() if name in fields}
+        alone = type(base.__name__, (), {"__annotations__": annotations, "__module__": base.__module__})
+        kinds |= typing.get_type_hints(alone, include_extras=include_extras)
+    return kinds
 
 
 def defaults(family: str, name: str) -> dict[str, int | float]:

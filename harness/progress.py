@@ -65,7 +65,7 @@ class Terminal(AbstractContextManager["Terminal"]):
 
     def begins(self, cells: Sequence[Cell]) -> None:
         cached = sum(cell.verdict == "cached" for cell in cells)
-        self._total = len(cells) - cached
+        self._total, self._ended = len(cells) - cached, 0
         to_run = sum(cell.verdict == "run" for cell in cells)
         if not self.quiet:
             known = f", {cached} already in the store" if cached else ""

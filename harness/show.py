@@ -157,8 +157,11 @@ def claims_text(result: CompressedFile) -> str:
             "ratio": _ratio(result.baseline[name], value),
         }
         for name, value in result.claims.items()
+        if name != "formats"
     ]
     text = f"{result.path}: {result.model} by {result.method}\n\n{columns(rows)}"
+    if formats := result.claims.get("formats"):
+        text += "\n\nweights stored as: " + ", ".join(f"{name} ({count} layers)" for name, count in formats.items())
     if result.left_alone:
         text += "\n\nleft alone:\n" + "\n".join(f"  {layer}: {why}" for layer, why in result.left_alone.items())
     return text

@@ -21,7 +21,7 @@ from harness.cache import cache_root
 from harness.own_file import numeric_of
 from harness.plugins import Choice
 from harness.suite import Workload
-from harness.weights import weights_file
+from harness.weights import named_file, weights_file
 from results.record import canonical_json, canonical_sha256
 
 if TYPE_CHECKING:
@@ -43,7 +43,21 @@ _SOURCES: Mapping[Kind, tuple[str, ...]] = {
         "models/networks/*.py",
         "data/__init__.py",
     ),
-    "compress": ("perform.py", "own_file.py", "context.py", "compression/__init__.py", "compression/numerics/*.py", "export.py"),
+    "compress": (
+        "perform.py",
+        "own_file.py",
+        "context.py",
+        "search.py",
+        "latency_table.py",
+        "compression/__init__.py",
+        "compression/numerics/*.py",
+        "compression/numerics/*.c",
+        "compiler/formats*.py",
+        "compiler/smallest.py",
+        "compiler/sparsity.py",
+        "toolchain.py",
+        "export.py",
+    ),
     "layer": ("perform.py", "export.py", "check.py", "forms/*.py"),
     "export": ("perform.py", "own_file.py", "export.py", "check.py", "forms/*.py"),
     "build": ("perform.py", "environment.py", "artifact.py", "forms/static.py", "runners/call.py"),
@@ -130,6 +144,7 @@ def compress_step(model: Choice, data: str, method: Choice, seed: int) -> Step:
             "method": _choice(method),
             "method_sha256": plugins.source_sha256("methods", method.name),
             "seed": seed,
+            **_files_of(method),
         },
         (train_step(model, data, seed),),
         f"compress {model.label} by {method.label}",
@@ -221,6 +236,16 @@ def _program_sources(backend: Choice) -> str | None:
     if runner(plugins.load("backends", backend.name)) != "program":
         return None
     return canonical_sha256([sources_sha256(_PROGRAM_SOURCES), _version("ziglang")])
+
+
+def _files_of(method: Choice) -> dict[str, Any]:
+    """Content of the files that a method's parameters name (its `files`); nothing for a method that reads none."""
+    configured = plugins.instantiate("methods", method)
+    given = {name: getattr(configured, name) for name in getattr(configured, "files", ())}
+    found = {name: named_file(name, text, f"`{method.name}` reads it") for name, text in given.items() if text}
+    return (
+        {"files_sha256": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}} if found else {}
+    )
 
 
 def _cores(model: Choice) -> int:

@@ -52,6 +52,24 @@ def compiled(sources: Sequence[Path], target: Target, *, headers: Sequence[Path]
     return folder / "program"
 
 
+def shared_library(source: Path) -> Path:
+    """A library for this very process, from the cache if this source was built here before: hot loops that Python calls through ctypes."""
+    isa, libc = platform.machine(), "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
+    if isa not in TRIPLES or platform.system() != "Linux":
+        raise Unsupported(f"no compiler here builds libraries for `{isa}` and {platform.system()}")
+    triple = TRIPLES[isa].replace("musl", libc)
+    arguments = ("-target", triple, "-mcpu=native", "-shared", "-fPIC", *(flag for flag in FLAGS if flag != "-static"))
+    content = hashlib.sha256(source.read_bytes()).hexdigest()
+    key = hashlib.sha256("\n".join((*arguments, content, version("ziglang"), *_native_cpu(arguments))).encode()).hexdigest()
+    folder = cache_root() / "libraries" / key
+    with locked(key):
+        if not folder.is_dir():
+            with appearing(folder) as scratch:
+                words = [*arguments, str(source), "-lm", "-o", str(scratch / "library.so")]
+                _compile([sys.executable, "-m", "ziglang", "cc", *words])
+    return folder / "library.so"
+
+
 def preprocessed(text: str, target: Target, *, headers: Sequence[Path] = ()) -> str:
     """What the compiler makes of C's macros for a device."""
     include = [f"-I{parent}" for parent in dict.fromkeys(header.parent for header in headers)]

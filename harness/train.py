@@ -44,6 +44,13 @@ class Log(Protocol):
         """Keep an event of the training log."""
 
 
+class Loss(Protocol):
+    """What is minimised in place of the criterion's own mean loss: a penalty or a teacher's answers added to it."""
+
+    def __call__(self, module: nn.Module, inputs: torch.Tensor, outputs: torch.Tensor, plain: torch.Tensor, /) -> torch.Tensor:
+        """Scalar, of one batch: `outputs` is what the module answered to `inputs` [n, ...], `plain` the criterion's mean loss of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train by the model's criterion: plain, with a cosine schedule."""
@@ -62,6 +69,8 @@ class Recipe:
     """Threads it computes with. Part of the recipe: another count sums in another order, so gives other weights."""
     ridge_head: str = ""
     """Name of a linear layer that is fitted in closed form to the training split after a checkpoint was loaded, which need not hold it."""
+    epoch_examples: int = 0
+    """Examples of the training split that an epoch sees, drawn anew for each; 0: all of them."""
 
     def fine_tuning(self, epochs: int) -> Recipe:
         """The same recipe for some epochs after compression: the learning rate starts again at its peak, without warm-up.
@@ -76,6 +85,15 @@ class Recipe:
             return self.learning_rate * epoch / self.warmup_epochs
         share = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What `train` calls in each step beside its own work."""
+
+    loss: Loss | None
+    before_step: Callable[[nn.Module], None] | None
+    after_step: Callable[[nn.Module], None] | None
 
 
 def derived_seed(seed: int, *names: object) -> int:
@@ -93,10 +111,15 @@ def train(
     criterion: Criterion = CLASSIFICATION,
     journal: Path | None = None,
     on_progress: Callable[[str, float], None] | None = None,
+    loss: Loss | None = None,
+    before_step: Callable[[nn.Module], None] | None = None,
     after_step: Callable[[nn.Module], None] | None = None,
     log: Log | None = None,
 ) -> None:
     """Train in place on the training split and leave the module in eval mode.
+
+    `before_step` runs between the gradients and the optimizer's step, `after_step` behind it. A hook that remembers something from step
+    to step keeps it in buffers of the module: they are journalled with it.
 
     With a `journal` (a folder) each finished epoch is kept; after a kill the same call goes on from there and ends with the same bits.
     A journal file's name holds the hash of all that decides the training, so another training never takes it up.
@@ -105,13 +128,14 @@ def train(
 
     batch = data.load("train")
     labels = torch.tensor(batch.labels)
+    hooks = Hooks(loss, before_step, after_step)
     optimizer = _optimizer(module, recipe)
     path = None if journal is None else journal / f"train-{_identity(module, data, recipe, criterion, seed)[:16]}.pt"
     epochs = [] if path is None else _resume(path, module, optimizer)
     for epoch in range(len(epochs), recipe.epochs):
         if on_progress:
             on_progress("train", epoch / recipe.epochs)
-        epochs.append(_train_epoch(module, optimizer, batch.inputs, labels, recipe, criterion, epoch, seed, after_step))
+        epochs.append(_train_epoch(module, optimizer, batch.inputs, labels, recipe, criterion, epoch, seed, hooks))
         if path is not None:
             _save(path, module, optimizer, epochs)
     if on_progress:
@@ -189,13 +213,14 @@ def _train_epoch(
     criterion: Criterion,
     epoch: int,
     seed: int,
-    after_step: Callable[[nn.Module], None] | None,
+    hooks: Hooks,
 ) -> dict[str, float]:
     """One pass over the training split. Batches differ by at most one example: none is so small that batch-norm has nothing to average."""
     import torch
 
     rng = np.random.default_rng(derived_seed(seed, "epoch", epoch))
-    batches = np.array_split(rng.permutation(len(labels)), math.ceil(len(labels) / recipe.batch_size))
+    drawn = rng.permutation(len(labels))[: recipe.epoch_examples or None]
+    batches = np.array_split(drawn, math.ceil(len(drawn) / recipe.batch_size))
     total = 0.0
     module.train()
     with torch.random.fork_rng(devices=[]):
@@ -204,14 +229,19 @@ def _train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(epoch + (step + 1) / len(batches))
             given = torch.from_numpy(augmented(inputs[chosen], recipe.augment, rng))
-            loss = mean_loss(criterion, module(given), given, labels[chosen], recipe.label_smoothing)
+            outputs = module(given)
+            loss = mean_loss(criterion, outputs, given, labels[chosen], recipe.label_smoothing)
+            if hooks.loss:
+                loss = hooks.loss(module, given, outputs, loss)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if hooks.before_step:
+                hooks.before_step(module)
             optimizer.step()
-            if after_step:
-                after_step(module)
+            if hooks.after_step:
+                hooks.after_step(module)
             total += float(loss.detach()) * len(chosen)
-    mean = total / len(labels)
+    mean = total / len(drawn)
     if not math.isfinite(mean):
         raise BuildError(
             f"training diverged in epoch {epoch + 1} (mean loss {mean}); lower learning_rate ({recipe.learning_rate:g})"

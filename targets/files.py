@@ -58,6 +58,12 @@ enter() { # the folder $1 of the work directory, whatever links lie there; $2 no
 allow() { # to execute the file $1 where $2 is +x, and not where it is -x
   case $2 in +x) [ -x "./$1" ] ;; *) [ ! -x "./$1" ] ;; esac || chmod "u$2" "./$1" || refuse "EPERM: its permissions cannot be set"
 }
+sha256() { # of the file $1 of $2 bytes: openssl takes the CPU's own instructions for it, others mostly not; small files are not worth its start
+  sum=
+  [ ${#2} -lt 7 ] || ! command -v openssl >/dev/null || sum=$(openssl dgst -sha256 -r <"$1" 2>/dev/null)
+  [ ${#sum} -ge 64 ] || sum=$(sha256sum <"$1")
+  printf %s "${sum%% *}"
+}
 note() { # that the file $1, which is at $4, has the sha256 $2 during the boot $3
   mkdir -p "$notes" 2>/dev/null || { rm -rf "$notes" && mkdir -p "$notes"; }
   printf '%s\n' "$3 $2 $(stat -c '%i %s %y' "$4")" >"$notes/$1" || refuse "ENOSPC or EIO: what was pushed cannot be noted in $notes"
@@ -83,8 +89,7 @@ if [ -f "./$file" ] && [ ! -L "./$file" ]; then
   fi
   now=${now#* }
   if [ "${now%% *}" = "$size" ]; then
-    found=$(sha256sum <"./$file")
-    [ "${found%% *}" != "$sha256" ] || { note "$file" "$sha256" "$boot" "./$file"; allow "$file" "$execute"; echo same; exit; }
+    [ "$(sha256 "./$file" "$size")" != "$sha256" ] || { note "$file" "$sha256" "$boot" "./$file"; allow "$file" "$execute"; echo same; exit; }
   fi
 fi
 set -f
@@ -102,12 +107,11 @@ echo send
 _TAKE = (
     _ENTER
     + r"""
-folder=$1 file=$2 sha256=$3 boot=$4 incoming=$PWD/.assay/incoming/$5 execute=$6
+folder=$1 file=$2 sha256=$3 size=$4 boot=$5 incoming=$PWD/.assay/incoming/$6 execute=$7
 enter "$folder" make || refuse "ENOTDIR: cannot enter the folder $folder"
 trap 'rm -f "$incoming"' EXIT
 cat >"$incoming" || refuse "EIO: the file could not be written"
-found=$(sha256sum <"$incoming")
-[ "${found%% *}" = "$sha256" ] || refuse "what was written is not what was sent; check the disk, and send it again"
+[ "$(sha256 "$incoming" "$size")" = "$sha256" ] || refuse "what was written is not what was sent; check the disk, and send it again"
 [ ! -L "./$file" ] || rm -f "./$file"
 [ ! -d "./$file" ] || refuse "EISDIR: a folder has this name"
 chmod "u$execute" "$incoming" || refuse "EPERM: its permissions cannot be set"
@@ -115,7 +119,7 @@ note "$file" "$sha256" "$boot" "$incoming" # before: what has no note is not our
 mv -f "$incoming" "./$file" || refuse "EIO: the file could not be put in its place"
 """
 )
-"""Arguments: folder, file, sha256, boot id, temporary name, `+x` or `-x`; the content is its input."""
+"""Arguments: folder, file, sha256, size in bytes, boot id, temporary name, `+x` or `-x`; the content is its input."""
 
 _GIVE = (
     _ENTER
@@ -168,6 +172,7 @@ def push(device: Device, source: Path, destination: str) -> None:
                     folder,
                     file,
                     sha256,
+                    str(size),
                     device.boot_id,
                     incoming,
                     execute,

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["cpu", "gpu", "fpga", "mcu"]
-SETTLED: Mapping[str, Mapping[str, object]] = {
-    "qemu": {"origin": "emulated", "python": "none", "sysfs": "/nonexistent", "counts_instructions": False}
-}
+SETTLED: Mapping[str, Mapping[str, object]] = {"qemu": {"origin": "emulated", "python": "none", "sysfs": "/nonexistent"}}
 """Transport -> what it leaves no choice about: an emulator's times are never measured, it runs the programs it is given, and no clock is its own."""
 
 
@@ -79,8 +77,16 @@ class Target:
     @property
     def no_time(self) -> str:
         """Why what its clock tells is no time; empty where it is one."""
-        is_counter = self.counts_instructions and self.origin != "measured"
-        return "the clock there ticks once an instruction: it counts them, and tells no time" if is_counter else ""
+        if not self.counts_instructions or self.origin == "measured":
+            return ""
+        if self.transport == "qemu":
+            return "the emulator counts instructions there, which takes it time of its own"
+        return "the clock there ticks once an instruction: it counts them, and tells no time"
+
+    @property
+    def counted_by(self) -> str:
+        """Who counts instructions there."""
+        return "by the emulator" if self.transport == "qemu" else "by the CPU's own counter (perf_event_open)"
 
     @property
     def no_memory(self) -> str:

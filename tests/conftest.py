@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest_plugins = [f"peers.{name}" for name in ("adb", "board", "labgrid", "qemu", "ssh")]
+"""Devices that tests reach, of `tests/fixtures/`: one is used by tests of several folders."""
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks only wait for each other's threads
 # A shell starts a background job with SIGINT ignored, and that is inherited: programs under test would never see a Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,14 +36,20 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
-@pytest.fixture
-def compiler_cache(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="session")
+def zig_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiler builds a device's libc once for all tests, whichever process they are in: that takes it half a minute."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "zig"
     shared.mkdir(exist_ok=True)
+    return shared
+
+
+@pytest.fixture
+def compiler_cache(own_cache: Path, zig_cache: Path) -> None:
+    """The cache's own folder of the compiler is the one of all tests."""
     own_cache.mkdir(parents=True, exist_ok=True)
-    (own_cache / "zig").symlink_to(shared)
+    (own_cache / "zig").symlink_to(zig_cache)
 
 
 @pytest.fixture(autouse=True)

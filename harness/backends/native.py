@@ -23,7 +23,7 @@ class Native:
     requires: ClassVar[tuple[str, ...]] = ()
     builds_with: ClassVar[tuple[str, ...]] = ("ziglang", "onnx", "numpy")
     reads: ClassVar[tuple[str, ...]] = (".onnx",)
-    max_threads: ClassVar[int] = 1
+    max_threads: ClassVar[int] = 64
     profiles: ClassVar[bool] = True
 
     def supports(self, workload: Workload, numeric: Numeric, target: Target) -> str | None:  # noqa: ARG002 - the nodes decide, when it builds

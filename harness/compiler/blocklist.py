@@ -6,6 +6,7 @@ pattern-pruned layers: they differ in where their entries are, not in how they a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,14 @@ def encoded(packed: Array, places: Array | None = None) -> BlockList:
     numbers = np.arange(packed.shape[1]) if places is None else places
     starts = np.concatenate(([0], np.cumsum(kept.sum(1))))
     return BlockList(starts.astype(np.int32), np.broadcast_to(numbers, kept.shape)[kept].astype(np.int32), packed[kept])
+
+
+def joined(lists: Sequence[BlockList]) -> BlockList:
+    """The lists of all, one after the other."""
+    ends = np.cumsum([0, *(len(part.places) for part in lists)])
+    starts = np.concatenate([[0], *(part.starts[1:] + end for part, end in zip(lists, ends, strict=False))])
+    places, values = (np.concatenate([part[field] for part in lists]) for field in (1, 2))
+    return BlockList(starts.astype(np.int32), places, values)
 
 
 def decoded(found: BlockList, entries: int) -> Array:

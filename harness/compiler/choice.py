@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.compiler.ir import Array
+from harness.compiler.lanelist import lane_entries
 from harness.compiler.pack import BLOCK
 
 WIDTHS = (16, 8, 4)
@@ -36,14 +37,33 @@ ANY_VECTORS = Vectors()
 
 class Costs(NamedTuple):
     """Of a product in a list kernel, in what its dense kernel takes for one. `docs/performance.md` has the measurements; the fit's median
-    error is 5 %. They were made with AVX-512: other vectors are taken to behave alike."""
+    error is 5 %. They were made with AVX-512 and, of float32, with AVX2; other vectors are taken to behave like AVX-512, which has as many
+    registers as NEON."""
 
     usual: float
     crowded: float
     """Where places share lines of the cache, so that tiles are small: see `most_places`."""
+    regions: Mapping[int, float] = {}
+    """Over images in regions, by how many neighbouring outputs share a list."""
+    lanes: float = math.inf
+    """Where each of 16 outputs takes its own of 16 channels: two instructions a vector, which share a unit."""
 
 
-COSTS: Mapping[str, Costs] = {"float32": Costs(1.22, 1.6), "int8": Costs(1.21, 1.3)}
+COSTS: Mapping[str, Costs] = {
+    "float32": Costs(1.22, 1.6, {1: 1.75, 2: 1.3, 4: 1.25, 8: 1.25}, lanes=1.67),
+    "float32 in 8 lanes": Costs(1.02, 1.02, {1: 1.45, 2: 1.25, 8: 1.35}),
+    "int8": Costs(1.21, 1.3),
+}
+MOVE = 50.0
+"""What moving a value into regions or out of them takes, in products of the dense kernel."""
+SLAB_BYTES = 44 << 10
+"""Of a slab of input channels, what a tile of regions reads at most."""
+SLAB_ENTRIES = 4
+"""Of a list, in a slab at least: each slab reads and writes all results once more."""
+
+
+def costs_of(dtype: str, vectors: Vectors) -> Costs:
+    return COSTS.get(f"{dtype} in {vectors.lanes} lanes", COSTS[dtype])
 
 
 class Places(NamedTuple):
@@ -54,13 +74,18 @@ class Places(NamedTuple):
     times: int = 1
     """Batch."""
 
+    def tile(self, most: int) -> tuple[int, int]:
+        """Rows and columns of a tile of at most so many places: HK_TILES of `harness/kernels/tiles.h`."""
+        columns = math.ceil(self.columns / math.ceil(self.columns / most))
+        if columns < self.columns:
+            return 1, columns
+        most_rows = max(1, min(self.rows, most // self.columns))
+        return math.ceil(self.rows / math.ceil(self.rows / most_rows)), columns
+
     def tiles(self, most: int) -> int:
-        """How many cover them: HK_TILES of `harness/kernels/tiles.h`."""
-        parts = math.ceil(self.columns / most)
-        if parts > 1:
-            return self.times * self.rows * parts
-        rows = max(1, min(self.rows, most // self.columns))
-        return self.times * math.ceil(self.rows / math.ceil(self.rows / math.ceil(self.rows / rows)))
+        """How many cover them."""
+        rows, columns = self.tile(most)
+        return self.times * math.ceil(self.rows / rows) * math.ceil(self.columns / columns)
 
 
 def chosen_width(mask: Array, dtype: str, most: int, vectors: Vectors) -> int | None:
@@ -68,12 +93,49 @@ def chosen_width(mask: Array, dtype: str, most: int, vectors: Vectors) -> int | 
 
     Tiles have at most `most` places.
     """
-    usual, crowded = COSTS[dtype]
-    cost = usual if most >= vectors.sums else crowded
+    return best_list(mask, dtype, most, vectors).width
+
+
+class Best(NamedTuple):
+    width: int | None
+    """Outputs of a list's block; None: no lists."""
+    cost: float
+    """Of a place, in products of the dense kernel."""
+
+
+def best_list(mask: Array, dtype: str, most: int, vectors: Vectors) -> Best:
+    costs = costs_of(dtype, vectors)
+    cost = costs.usual if most >= vectors.sums else costs.crowded
     computed = {width: width * kept_entries(mask, width) for width in WIDTHS if width % vectors.lanes == 0}
     best = min(computed, key=computed.__getitem__)
     dense = mask.shape[0] * BLOCK * math.ceil(mask.shape[1] / BLOCK)
-    return best if cost * computed[best] <= MARGIN * dense else None
+    return Best(best, cost * computed[best]) if cost * computed[best] <= MARGIN * dense else Best(None, dense)
+
+
+def lane_cost(mask: Array, channels: int, vectors: Vectors) -> float:
+    """Of a place, as lists in which each output has its own channels; only AVX-512 selects among 16 in one instruction."""
+    if vectors.lanes != BLOCK or channels % BLOCK:
+        return math.inf
+    return COSTS["float32"].lanes * BLOCK * int(lane_entries(mask).sum())
+
+
+def takes_lanes(mask: Array, channels: int, most: int, vectors: Vectors) -> bool:
+    """Rather than lists of blocks, or the dense kernel."""
+    return lane_cost(mask, channels, vectors) <= MARGIN * best_list(mask, "float32", most, vectors).cost
+
+
+def best_region_list(mask: Array, vectors: Vectors) -> Best:
+    """Over images in regions; a place is then a lane, be it used or not."""
+    regions = costs_of("float32", vectors).regions
+    costs = {width: cost * width * kept_entries(mask, width) for width, cost in regions.items()}
+    best = min(costs, key=costs.__getitem__, default=None)
+    return Best(None, math.inf) if best is None else Best(best, costs[best])
+
+
+def slabs(channels: int, window_bytes: int, entries: float) -> int:
+    """Into how many the input channels are cut where a tile reads so much of each, and lists have so many entries."""
+    wanted = math.ceil(channels * window_bytes / SLAB_BYTES)
+    return wanted if entries >= SLAB_ENTRIES * wanted else 1
 
 
 def kept_entries(mask: Array, width: int) -> int:

@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler import lower_regions  # noqa: F401 - importing it fills lower_operator
 from harness.compiler.choice import ANY_VECTORS, Vectors
 from harness.compiler.ir import Array, Graph, Node, Type
-from harness.compiler.lower import Lowered, lowered
+from harness.compiler.lower import ALONE, Lowered, lowered
 from harness.compiler.memory import ALIGNMENT
 from harness.compiler.operators import Conv, Dense, MatMul, Reshape
+from harness.compiler.passes.regions import in_regions
+from harness.compiler.regions import FromRegions, RegionConv
 from harness.compiler.sparsity import zeros_of
 from harness.compiler.storage import Storage, stored
 from harness.compiler.text import TYPES
+from harness.compiler.threads import Call, is_worth_sharing, running
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
 MODEL_TYPES = {
@@ -60,6 +64,7 @@ class Blob:
 
 
 def emitted(graph: Graph, vectors: Vectors = ANY_VECTORS) -> Program:
+    graph = in_regions(graph, vectors)
     storage, blob = stored(graph), Blob()
     layers = [
         (node, lowered(graph, node, vectors))
@@ -69,20 +74,16 @@ def emitted(graph: Graph, vectors: Vectors = ANY_VECTORS) -> Program:
     functions, calls = [], []
     for index, (node, code) in enumerate(layers):
         functions.append(_function(graph, storage, index, node, code))
-        calls += [_call(graph, storage, blob, index, node, code), f"    done({index});"]
+        calls.append(Call(_call(graph, storage, blob, index, node, code), is_worth_sharing(graph, node, code)))
     facts = _facts(graph, storage, layers, len(blob.content))
     text = "\n".join(
         (
-            *_head(layers),
+            *_head(layers, is_threaded=any(call.is_shared for call in calls)),
             *_tensors("model_inputs", graph, graph.inputs),
             *_tensors("model_outputs", graph, graph.outputs),
             *_tables(facts, layers, storage),
             *functions,
-            "void model_run(const void *const inputs[], void *const outputs[]) {",
-            "    (void)inputs, (void)outputs;",
-            "    if (model_profiling) begun = now();",
-            *calls,
-            "}",
+            *running(calls),
             "",
         )
     )
@@ -108,13 +109,18 @@ def _overwrites(storage: Storage, node: Node, given: str | Array) -> bool:
 
 def _call(graph: Graph, storage: Storage, blob: Blob, index: int, node: Node, code: Lowered) -> str:
     given = [i for i in code.inputs if not _overwrites(storage, node, i)]
-    return f"    layer_{index}({', '.join(_address(graph, storage, blob, i) for i in (*given, node.output))});"
+    share = ["share"] if is_worth_sharing(graph, node, code) else []
+    return f"layer_{index}({', '.join([*share, *(_address(graph, storage, blob, i) for i in (*given, node.output))])});"
 
 
 def _function(graph: Graph, storage: Storage, index: int, node: Node, code: Lowered) -> str:
     """What computes one layer. An input that it overwrites is y: so the compiler knows that nothing else is."""
     found = graph.types[node.output]
     parameters, same = [], []
+    if is_worth_sharing(graph, node, code):
+        parameters.append("hk_share share")
+    elif code.can_share:
+        same.append(f"    {ALONE}")
     for number, given in enumerate(code.inputs):
         dtype = graph.types[given].dtype if isinstance(given, str) else given.dtype.name
         if _overwrites(storage, node, given):
@@ -126,11 +132,11 @@ def _function(graph: Graph, storage: Storage, index: int, node: Node, code: Lowe
     return "\n".join((title, opening, *same, *(f"    {line}" for line in code.body), "}", ""))
 
 
-def _head(layers: Sequence[tuple[Node, Lowered]]) -> list[str]:
+def _head(layers: Sequence[tuple[Node, Lowered]], *, is_threaded: bool) -> list[str]:
     seen: dict[str, str] = {}
-    for header in sorted({code.header for _, code in layers} | {"vector.h"}):
+    for header in sorted({code.header for _, code in layers} | {"threads.h" if is_threaded else "share.h"}):
         _included(header, seen)
-    posix = "#if !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)\n#define _POSIX_C_SOURCE 199309L /* clock_gettime */\n#endif"
+    posix = "#if !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)\n#define _POSIX_C_SOURCE 200112L /* clock_gettime, threads */\n#endif"
     pragma = "#if defined(__clang__)\n#pragma STDC FP_CONTRACT OFF /* element-wise results are the same everywhere */\n#endif"
     return [posix, '#include "model.h"', "#include <time.h>", "", *seen.values(), pragma, ""]
 
@@ -190,12 +196,6 @@ def _tables(facts: Mapping[str, Any], layers: Sequence[tuple[Node, Lowered]], st
         "",
         "static const char *weights;",
         "static char *arena;",
-        "int model_init(const void *given_weights, void *given_arena, int threads) {",
-        "    (void)threads;",
-        "    weights = given_weights;",
-        "    arena = given_arena;",
-        "    return 0;",
-        "}",
         "",
     ]
 
@@ -222,7 +222,9 @@ def _names(layers: Sequence[tuple[Node, Lowered]]) -> list[str]:
     """Of the file's node that a layer comes from; of several layers that come from one, that with products is called so, else the last."""
     owner: dict[str, tuple[bool, int]] = {}
     for index, (node, _) in enumerate(layers):
-        owner[node.origin] = max(owner.get(node.origin, (False, 0)), (isinstance(node.op, Conv | Dense | MatMul), index))
+        owner[node.origin] = max(
+            owner.get(node.origin, (False, 0)), (isinstance(node.op, Conv | Dense | MatMul | RegionConv), index)
+        )
     return [
         node.origin if owner[node.origin][1] == index else f"{node.origin} ({type(node.op).__name__})"
         for index, (node, _) in enumerate(layers)
@@ -230,14 +232,15 @@ def _names(layers: Sequence[tuple[Node, Lowered]]) -> list[str]:
 
 
 def _layer_facts(graph: Graph, name: str, node: Node, code: Lowered) -> dict[str, Any]:
-    """With the bytes that it reads and writes, each once. Of a layer with constant weights also what their zeros look like, how they are
-    kept, and which part of the products is computed."""
+    """With the bytes that it reads and writes, each once, and whether threads share it. Of a layer with constant weights also what their
+    zeros look like, how they are kept, and which part of the products is computed."""
     moved = (
         sum(graph.types[i].size_bytes if isinstance(i, str) else i.nbytes for i in code.inputs)
         + graph.types[node.output].size_bytes
     )
-    found = {"name": name, "kernel": code.kernel, "macs": _macs(graph, node), "bytes": moved}
-    weights = graph.constants.get(node.inputs[1]) if isinstance(node.op, Conv | Dense) else None
+    is_shared = is_worth_sharing(graph, node, code)
+    found = {"name": name, "kernel": code.kernel, "macs": _macs(graph, node), "bytes": moved, "shared": is_shared}
+    weights = graph.constants.get(node.inputs[1]) if isinstance(node.op, Conv | Dense | RegionConv) else None
     if weights is None:
         return found
     zeros = zeros_of(weights if weights.ndim == 4 else weights[None, None])
@@ -252,10 +255,12 @@ def _layer_facts(graph: Graph, name: str, node: Node, code: Lowered) -> dict[str
 
 def _macs(graph: Graph, node: Node) -> int:
     """Products with weights."""
-    if not isinstance(node.op, Conv | Dense):
+    if not isinstance(node.op, Conv | Dense | RegionConv):
         return 0
-    weights = graph.types[node.inputs[1]].shape
-    return graph.types[node.output].elements * int(np.prod(weights[:-1]))
+    weights, results = graph.types[node.inputs[1]].shape, graph.types[node.output]
+    if isinstance(node.op, RegionConv):
+        results = FromRegions(node.op.made).infer([results])
+    return results.elements * int(np.prod(weights[:-1]))
 
 
 def _string(text: str) -> str:

@@ -28,6 +28,7 @@ from harness.compiler.operators import (
     Transpose,
     Window,
 )
+from harness.compiler.regions import FromRegions, RegionConv, ToRegions
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -163,3 +164,22 @@ def _pad(op: Pad, x: Array) -> Array:
 @_compute.register
 def _gather(op: Gather, x: Array, indices: Array) -> Array:
     return np.take(x, indices, op.axis)
+
+
+@_compute.register
+def _to_regions(op: ToRegions, x: Array) -> Array:
+    places = op.regions.places()
+    taken = x.reshape(x.shape[0], -1, x.shape[3])[:, places]  # [n, rows, columns, lanes, c]
+    return np.asarray(np.where(places[..., None] < 0, np.float32(0), taken).transpose(0, 4, 1, 2, 3))
+
+
+@_compute.register
+def _from_regions(op: FromRegions, x: Array) -> Array:
+    return np.asarray(x.reshape(*x.shape[:2], -1)[:, :, op.regions.elements_of_places()].transpose(0, 2, 1))
+
+
+@_compute.register
+def _region_conv(op: RegionConv, x: Array, weights: Array, bias: Array, *residual: Array) -> Array:
+    images = [_from_regions(FromRegions(cut), a) for cut, a in ((op.given, x), *((op.made, r) for r in residual))]
+    (image, *rest) = (a.reshape(len(a), cut.height, cut.width, -1) for a, cut in zip(images, (op.given, op.made), strict=False))
+    return _to_regions(ToRegions(op.made), _conv(op.conv, image, weights, bias, *rest))

@@ -18,10 +18,10 @@ FLAGS = ("-fno-math-errno", "-fno-trapping-math")
 
 def program_for(path: Path, shapes: Mapping[str, Sequence[int]], target: Target) -> Program:
     """`shapes` are those of the inputs. Unsupported, naming the node, where it cannot be."""
-    return emitted(optimized(load_network(path, shapes)), _vectors(target))
+    return emitted(optimized(load_network(path, shapes)), vectors_of(target))
 
 
-def _vectors(target: Target) -> Vectors:
+def vectors_of(target: Target) -> Vectors:
     """That its kernels are compiled with."""
     header = KERNELS / "vector.h"
     lanes, sums = preprocessed(f'#include "{header.name}"\nHK_LANES HK_SUMS\n', target, headers=[header]).split()[-2:]

@@ -11,9 +11,12 @@ from harness.compiler.ir import Array
 
 Mask = npt.NDArray[np.bool_]
 
-BLOCKS = ((16, 4), (8, 4), (16, 1), (8, 1), (4, 1))
-"""Outputs x input channels that are kept or dropped together at each place of the window, the largest first. 8x4 is the block-punched
-pruning of YOLObile; n x 1 is 1xN (Lin et al. 2022)."""
+KERNELS = (32, 16, 8, 4, 2)
+"""Outputs whose kernels of one input channel are kept or dropped whole together: 1xN (Lin et al. 2022)."""
+BLOCKS = ((16, 16), (8, 16), (16, 4), (8, 4), (4, 4), (16, 1), (8, 1), (4, 1))
+"""Outputs x input channels that are kept or dropped together at each place of the window, the largest first: block-punched (YOLObile)."""
+TILES = ((16, 16), (8, 8), (4, 4))
+"""Outputs x entries of the matrix [outputs, (place, channel)] in which whole rows and columns are dropped."""
 MOST_PATTERNS = 56
 """Of a pattern-pruned layer: 4 of 9 places with the centre among them can be chosen in that many ways (PatDNN, Niu et al. 2020)."""
 STRAY = 0.01
@@ -22,7 +25,8 @@ STRAY = 0.01
 
 class Zeros(NamedTuple):
     pattern: str
-    """`dense`, `channel`, `block 16x4` ... `block 4x1` (outputs x inputs), `pattern 4:9`, `2:4` (of input channels), `unstructured`."""
+    """`dense`, `filter`, `channel` (inputs too), `1x16`, `block-punched 8x4`, `block 4x4` (rows and columns of a tile), `pattern 4:9`, `2:4` (of
+    input channels), `unstructured`: as `harness/compression/numerics/regularity.py` names what pruned so."""
     density: float
     """Non-zero weights of all."""
 
@@ -33,7 +37,8 @@ def zeros_of(weights: Array) -> Zeros:
     density = float(mask.mean()) if mask.size else 1.0
     if density >= 1 - STRAY:
         return Zeros("dense", density)
-    return Zeros(_channels(mask) or _blocks(mask) or _kernels(mask) or _groups(mask) or "unstructured", density)
+    found = _channels(mask) or _blocks(mask) or _tiles(mask) or _kernels(mask) or _groups(mask)
+    return Zeros(found or "unstructured", density)
 
 
 def _is_full(kept: Mask, mask: Mask) -> bool:
@@ -45,13 +50,33 @@ def _is_full(kept: Mask, mask: Mask) -> bool:
 def _channels(mask: Mask) -> str:
     inputs, outputs = np.asarray(mask.any((0, 1, 3))), np.asarray(mask.any((0, 1, 2)))
     kept = inputs[:, None] & outputs
-    return "channel" if _is_full(np.broadcast_to(kept, mask.shape), mask) else ""
+    if not _is_full(np.broadcast_to(kept, mask.shape), mask):
+        return ""
+    return "filter" if inputs.all() else "channel"
 
 
 def _blocks(mask: Mask) -> str:
+    c, o = mask.shape[2:]
+    kernels: Mask = np.asarray(mask.any((0, 1), keepdims=True))
+    for outputs in KERNELS:
+        if outputs <= o and _is_full(np.broadcast_to(_spread(kernels, outputs, 1), mask.shape), mask):
+            return f"1x{outputs}"
     for outputs, inputs in BLOCKS:
-        if outputs <= mask.shape[3] and inputs <= mask.shape[2] and _is_full(_spread(mask, outputs, inputs), mask):
-            return f"block {outputs}x{inputs}"
+        if outputs <= o and inputs <= c and _is_full(_spread(mask, outputs, inputs), mask):
+            return f"block-punched {outputs}x{inputs}"
+    return ""
+
+
+def _tiles(mask: Mask) -> str:
+    """Where rows and columns of a tile that hold anything meet, everything is kept; a single weight a tile is no pattern."""
+    matrix = mask.reshape(-1, mask.shape[3]).T
+    for rows, columns in TILES:
+        if rows <= matrix.shape[0] and columns <= matrix.shape[1]:
+            filled = np.pad(matrix, ((0, -matrix.shape[0] % rows), (0, -matrix.shape[1] % columns)))
+            tiles = filled.reshape(filled.shape[0] // rows, rows, -1, columns)
+            meet = np.asarray(tiles.any(3, keepdims=True) & tiles.any(1, keepdims=True))
+            if _is_full(meet, tiles) and int(mask.sum()) >= 2 * int(tiles.any((1, 3)).sum()):
+                return f"block {rows}x{columns}"
     return ""
 
 

@@ -46,7 +46,8 @@ def broadcast(name: str, shape: Sequence[int], to: Sequence[int]) -> View:
 
 
 def loops(shape: Sequence[int], views: Sequence[View], body: Callable[[Sequence[str]], Sequence[str]]) -> list[str]:
-    """`body`, given each view's element, for every index of `shape`. Axes that all views walk through alike become one."""
+    """`body`, given each view's element, for every index of `shape` in the outermost axis' part that is the variable `share`'s. Axes that
+    all views walk through alike become one."""
     sizes: list[int] = []
     walks: list[tuple[int, ...]] = []
     for axis, size in enumerate(shape):
@@ -60,9 +61,10 @@ def loops(shape: Sequence[int], views: Sequence[View], body: Callable[[Sequence[
             walks.append(walk)
     indices = [f"i{axis}" for axis in range(len(sizes))]
     merged = [View(view.name, tuple(walk[number] for walk in walks), view.offset) for number, view in enumerate(views)]
+    limits = [("hk_first(share, {})", "hk_end(share, {})"), *[("0", "{}")] * len(sizes)]
     lines = [
-        f"{'    ' * axis}for (int {i} = 0; {i} < {size}; {i}++) {{"
-        for axis, (i, size) in enumerate(zip(indices, sizes, strict=True))
+        f"{'    ' * axis}for (int {i} = {first.format(size)}; {i} < {end.format(size)}; {i}++) {{"
+        for axis, (i, size, (first, end)) in enumerate(zip(indices, sizes, limits, strict=False))
     ]
     lines += [f"{'    ' * len(sizes)}{line}" for line in body([view.element(indices) for view in merged])]
     return lines + [f"{'    ' * axis}}}" for axis in reversed(range(len(sizes)))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,8 @@ class Claims:
     """Bits a weight, averaged over all weights."""
     weight_bytes: int
     """Bytes of the weights as the method would store them (index bits counted where the format needs them)."""
+    formats: dict[str, int] = field(default_factory=dict)
+    """How many layers' weights are counted in which format (`compiler/formats.py`), where they are in one of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Member:
     """What a backend must answer: the same module, or for an integer network its fake-quantized simulation."""
     claims: Claims
     name: str = "network"
+    unrounded: nn.Module | None = None
+    """Of a float network that rounds its activations: the same without these roundings. Runtimes sum in other orders, so a value near the
+    middle of two steps may go either way, and answers are compared as an integer network's are."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,14 @@ class Compressed:
 
 
 class Method(Protocol):
-    """The shape of a METHOD: a frozen dataclass whose fields are the parameters a suite may set."""
+    """The shape of a METHOD: a frozen dataclass whose fields are the parameters a suite may set.
 
-    numeric: ClassVar[Numeric]
+    `files: ClassVar[tuple[str, ...]]` names those that are paths of files, if there are any: their content decides what is cached.
+    """
+
+    @property
+    def numeric(self) -> Numeric:
+        """Of the networks it makes; a class variable where no parameter decides it."""
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         """A compressed copy; the argument is never edited."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge, Gt, Lt
 
 from harness.compression import Compressed, Numeric
+from harness.compression.numerics.tuning import Tuning
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from harness.data import Data
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelPrune:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelPrune(Tuning):
     """The network that comes out is really smaller: no masks, no zeros. Channels that an addition ties leave together."""
 
     numeric: ClassVar[Numeric] = "float32"
@@ -52,7 +53,7 @@ class ChannelPrune:
         context.log("edits", edits=[str(edit) for edit in edits if edit.indices])
         context.log("validation", stage="pruned", **context.evaluate(network))
         if self.fine_tune_epochs:
-            context.train(network, context.recipe.fine_tuning(self.fine_tune_epochs))
+            context.train(network, self.recipe(context, self.fine_tune_epochs), loss=self.loss(module, context))
         if self.bn_reset:
             inputs = calibration_inputs(data, self.calibration_samples, context.rng("calibration"))
             context.log("bn_reset", layers=reset_batchnorm(network, torch.tensor(inputs)))

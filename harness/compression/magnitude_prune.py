@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Lt
 
 from harness.compression import Compressed, Numeric
+from harness.compression.numerics.tuning import Tuning
 from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from harness.data import Data
 
 
-@dataclass(frozen=True, slots=True)
-class MagnitudePrune:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MagnitudePrune(Tuning):
     """Weights of convolutions and linear layers; biases and batch-norm are never pruned."""
 
     numeric: ClassVar[Numeric] = "float32"
@@ -57,8 +58,8 @@ class MagnitudePrune:
         apply_masks(network, masks)
         context.log("validation", stage="pruned", **context.evaluate(network))
         if self.fine_tune_epochs:
-            recipe = context.recipe.fine_tuning(self.fine_tune_epochs)
-            context.train(network, recipe, after_step=lambda trained: apply_masks(trained, masks))
+            recipe, loss = self.recipe(context, self.fine_tune_epochs), self.loss(module, context)
+            context.train(network, recipe, loss=loss, after_step=lambda trained: apply_masks(trained, masks))
         if self.bn_reset:
             context.log("bn_reset", layers=reset_batchnorm(network, self._calibration(data, context)))
         context.log("validation", stage="final", **context.evaluate(network))

@@ -3,7 +3,16 @@
  * Weights are packed as [group][block of 16 outputs][kernel_h][kernel_w][channels / groups][16], biases as [group][blocks * 16]. The
  * products of one channel are its value times 16 weights: the value is read once for all lanes, the weights once for all places of the tile.
  */
-#include "vector.h"
+#include "share.h"
+#include "tiles.h"
+
+/* Weights that no cache holds are asked for so many channels before they are needed: those of 512 x 512 x 3 x 3 come from memory each time. */
+enum { HK_AHEAD = 48 };
+#if defined(__GNUC__)
+#define HK_SOON(place) __builtin_prefetch(place)
+#else
+#define HK_SOON(place) ((void)0)
+#endif
 
 /* `tile_rows` x `tile_columns` places of `blocks` blocks, the last of which has `last` outputs. */
 HK_INLINE void hk_f32_conv_tile(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
@@ -25,6 +34,8 @@ HK_INLINE void hk_f32_conv_tile(const float *x, const float *weights, const floa
             const float *with = weights + (size_t)(i * columns + j) * (size_t)run * HK_BLOCK;
             for (int k = 0; k < run; k++) {
                 hk_floats factors[HK_SUMS];
+                HK_UNROLL
+                for (int v = 0; v < blocks; v++) HK_SOON(with + (size_t)v * block_size + (size_t)(k + HK_AHEAD) * HK_BLOCK);
                 HK_UNROLL
                 for (int v = 0; v < width; v++)
                     factors[v] = hk_load(with + (size_t)(v / HK_PARTS) * block_size + k * HK_BLOCK + v % HK_PARTS * HK_LANES, HK_LANES);
@@ -52,37 +63,26 @@ HK_INLINE void hk_f32_conv_tile(const float *x, const float *weights, const floa
 
 /* All places of `blocks` blocks, tile by tile. */
 HK_INLINE void hk_f32_conv_blocks(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
-                                  float low, float high, int blocks, int last) {
-    const int places = HK_SUMS / HK_PARTS / blocks;
-    const int tile_columns = hk_tile_columns(s.columns, places), tile_rows = hk_tile_rows(s.rows, s.columns, places);
-    const int rest_columns = s.columns % tile_columns, rest_rows = s.rows % tile_rows;
-#define HK_TILE(R, C)                                                                                                                   \
-    {                                                                                                                                   \
-        const size_t from = ((size_t)(row * s.stride_h) * (size_t)s.width + (size_t)(column * s.stride_w)) * (size_t)s.channels;        \
-        const size_t to = ((size_t)row * (size_t)s.columns + (size_t)column) * (size_t)s.outputs;                                       \
+                                  float low, float high, int blocks, int last, hk_turn *turn) {
+#define HK_TILE(ROW, COLUMN, R, C)                                                                                                      \
+    if (hk_is_mine(turn)) {                                                                                                             \
+        const size_t from = ((size_t)(ROW * s.stride_h) * (size_t)s.width + (size_t)(COLUMN * s.stride_w)) * (size_t)s.channels;        \
+        const size_t to = ((size_t)ROW * (size_t)s.columns + (size_t)COLUMN) * (size_t)s.outputs;                                       \
         hk_f32_conv_tile(x + from, weights, bias, residual ? residual + to : residual, y + to, s, low, high, R, C, blocks, last);       \
     }
-    int row = 0;
-    for (; row + tile_rows <= s.rows; row += tile_rows) {
-        int column = 0;
-        for (; column + tile_columns <= s.columns; column += tile_columns) HK_TILE(tile_rows, tile_columns)
-        if (rest_columns) HK_TILE(tile_rows, rest_columns)
-    }
-    if (rest_rows) {
-        int column = 0;
-        for (; column + tile_columns <= s.columns; column += tile_columns) HK_TILE(rest_rows, tile_columns)
-        if (rest_columns) HK_TILE(rest_rows, rest_columns)
-    }
+    HK_TILES(s, HK_SUMS / HK_PARTS / blocks, HK_TILE)
 #undef HK_TILE
 }
 
 /* residual may be y, or NULL. */
 HK_INLINE void hk_f32_conv(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s, float low,
-                           float high) {
+                           float high, hk_share share) {
     const int inputs = s.channels / s.groups, outputs = s.outputs / s.groups, blocks = hk_parts(outputs, HK_BLOCK);
     const int together = hk_tile_blocks(blocks, s.rows * s.columns);
     const int full = blocks / together * together - (outputs % HK_BLOCK && blocks % together == 0 ? together : 0);
     const size_t block_size = (size_t)s.kernel_h * (size_t)s.kernel_w * (size_t)inputs * HK_BLOCK;
+    const int of_one = hk_tiles(s, HK_SUMS / HK_PARTS), of_many = hk_tiles(s, HK_SUMS / HK_PARTS / together);
+    hk_turn turn = hk_turns(share, s.batch * s.groups * (blocks / together * of_many + blocks % together * of_one));
     for (int n = 0; n < s.batch; n++)
         for (int g = 0; g < s.groups; g++) {
             const float *from = x + (size_t)n * (size_t)s.height * (size_t)s.width * (size_t)s.channels + g * inputs;
@@ -92,7 +92,7 @@ HK_INLINE void hk_f32_conv(const float *x, const float *weights, const float *bi
             int b = 0;
 #define HK_BLOCKS(COUNT, LAST)                                                                                                    \
     hk_f32_conv_blocks(from, with + (size_t)b * block_size, start + b * HK_BLOCK, add ? add + b * HK_BLOCK : add,                 \
-                       y + to + b * HK_BLOCK, s, low, high, COUNT, LAST)
+                       y + to + b * HK_BLOCK, s, low, high, COUNT, LAST, &turn)
             for (; b < full; b += together) HK_BLOCKS(together, HK_BLOCK);
             if (blocks - full == together && together > 1) {
                 HK_BLOCKS(together, outputs - (blocks - 1) * HK_BLOCK);

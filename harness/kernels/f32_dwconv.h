@@ -1,5 +1,5 @@
 /* Convolution of each channel alone, in float32: lanes are channels. Weights are packed as [block of 16 channels][kernel_h][kernel_w][16]. */
-#include "vector.h"
+#include "share.h"
 
 HK_INLINE void hk_f32_dwconv_tile(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
                                   float low, float high, int places, int count) {
@@ -33,10 +33,11 @@ HK_INLINE void hk_f32_dwconv_tile(const float *x, const float *weights, const fl
 }
 
 HK_INLINE void hk_f32_dwconv_block(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
-                                   float low, float high, int count) {
+                                   float low, float high, int count, hk_turn *turn) {
     const int places = hk_tile_columns(s.columns, HK_SUMS / 2 / HK_PARTS), rest = s.columns % places;
     for (int n = 0; n < s.batch; n++)
         for (int row = 0; row < s.rows; row++) {
+            if (!hk_is_mine(turn)) continue;
             const float *from = x + ((size_t)n * (size_t)s.height + (size_t)(row * s.stride_h)) * (size_t)s.width * (size_t)s.channels;
             const size_t to = ((size_t)n * (size_t)s.rows + (size_t)row) * (size_t)s.columns * (size_t)s.channels;
             int column = 0;
@@ -54,17 +55,18 @@ HK_INLINE void hk_f32_dwconv_block(const float *x, const float *weights, const f
 
 /* groups = channels = outputs. residual may be y, or NULL. */
 HK_INLINE void hk_f32_dwconv(const float *x, const float *weights, const float *bias, const float *residual, float *y, hk_shape s,
-                             float low, float high) {
+                             float low, float high, hk_share share) {
     const int whole = s.channels / HK_BLOCK, rest = s.channels % HK_BLOCK;
     const size_t size = (size_t)s.kernel_h * (size_t)s.kernel_w * HK_BLOCK;
+    hk_turn turn = hk_turns(share, hk_parts(s.channels, HK_BLOCK) * s.batch * s.rows);
     for (int b = 0; b < whole; b++) {
         const int at = b * HK_BLOCK;
         hk_f32_dwconv_block(x + at, weights + (size_t)b * size, bias + at, residual ? residual + at : residual, y + at, s, low, high,
-                            HK_BLOCK);
+                            HK_BLOCK, &turn);
     }
     if (rest) {
         const int at = whole * HK_BLOCK;
         hk_f32_dwconv_block(x + at, weights + (size_t)whole * size, bias + at, residual ? residual + at : residual, y + at, s, low, high,
-                            rest);
+                            rest, &turn);
     }
 }

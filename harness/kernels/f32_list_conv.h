@@ -4,6 +4,7 @@
  * block b are starts[b] .. starts[b + 1] - 1. `block` is a multiple of HK_LANES, biases are [blocks * block]. An entry's weights are read
  * once for all places of a tile, whose results stay in registers.
  */
+#include "share.h"
 #include "tiles.h"
 
 /* Chains of sums that are added up at the end: a tile of few places would wait for each product before it adds the next. */
@@ -62,9 +63,9 @@ HK_INLINE void hk_f32_list_conv_tile(const float *x, const int32_t *offsets, con
 /* residual may be y, or NULL. A tile takes at most `most` places, `by_tile` is as in HK_BLOCK_TILES: neither changes a result. */
 HK_INLINE void hk_f32_list_conv(const float *x, const int32_t *starts, const int32_t *offsets, const float *weights, const float *bias,
                                 const float *residual, float *y, hk_shape s, float low, float high, int block_width, int most,
-                                bool by_tile) {
+                                bool by_tile, hk_share share) {
 #define HK_AT(BLOCK, OUTPUTS, ROW, COLUMN, R, C)                                                                                         \
-    {                                                                                                                                    \
+    if (hk_is_mine(&turn)) {                                                                                                             \
         const int first = starts[BLOCK], count = starts[BLOCK + 1] - first;                                                              \
         const size_t from = ((size_t)(ROW * s.stride_h) * (size_t)s.width + (size_t)(COLUMN * s.stride_w)) * (size_t)s.channels;         \
         const size_t to = ((size_t)ROW * (size_t)s.columns + (size_t)COLUMN) * (size_t)s.outputs + (size_t)(BLOCK * block_width);        \
@@ -72,8 +73,10 @@ HK_INLINE void hk_f32_list_conv(const float *x, const int32_t *starts, const int
                               bias + BLOCK * block_width, residual ? residual + to : residual, y + to, s, low, high, block_width, R, C,  \
                               OUTPUTS);                                                                                                  \
     }
+    const int places = hk_least(most, HK_SUMS / (block_width / HK_LANES));
+    hk_turn turn = hk_turns(share, s.batch * hk_parts(s.outputs, block_width) * hk_tiles(s, places));
     for (int n = 0; n < s.batch; n++) {
-        HK_BLOCK_TILES(s, hk_least(most, HK_SUMS / (block_width / HK_LANES)), block_width, by_tile)
+        HK_BLOCK_TILES(s, places, block_width, by_tile)
         x += (size_t)s.height * (size_t)s.width * (size_t)s.channels;
         y += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;
         if (residual) residual += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;

@@ -1,22 +1,17 @@
 /* Operators that move whole runs of bytes. */
-#include "vector.h"
+#include "share.h"
 
 /* x [batch, height, row bytes] amid `value`: `before` and `after` bytes in each row, `top` and `bottom` rows. */
 HK_INLINE void hk_pad(const void *x, void *y, size_t batch, size_t height, size_t row, size_t top, size_t bottom, size_t before,
-                      size_t after, int value) {
-    const char *from = x;
-    char *to = y;
-    const size_t wide = before + row + after;
-    for (size_t n = 0; n < batch; n++) {
-        memset(to, value, top * wide + before);
-        to += top * wide + before;
-        for (size_t h = 0; h < height; h++, from += row) {
-            memcpy(to, from, row);
-            memset(to + row, value, after + (h + 1 < height ? before : 0));
-            to += row + after + (h + 1 < height ? before : 0);
-        }
-        memset(to, value, bottom * wide);
-        to += bottom * wide;
+                      size_t after, int value, hk_share share) {
+    const size_t wide = before + row + after, image = (top + height + bottom) * wide;
+    const int total = (int)(batch * height), end = hk_end(share, total);
+    for (int i = hk_first(share, total); i < end; i++) {
+        const size_t n = (size_t)i / height, h = (size_t)i % height;
+        char *to = (char *)y + n * image + (top + h) * wide + before;
+        if (h == 0) memset(to - top * wide - before, value, top * wide + before);
+        memcpy(to, (const char *)x + (size_t)i * row, row);
+        memset(to + row, value, after + (h + 1 < height ? before : bottom * wide));
     }
 }
 

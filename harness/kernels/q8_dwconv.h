@@ -1,6 +1,7 @@
 /* Convolution of each channel of bytes alone, in exact integers: lanes are channels. Weights are packed as
  * [block of 16 channels][kernel_h][kernel_w][16], bias and multiplier as [blocks * 16]; the zero point has been taken out of the bias. */
-#include "q8_conv.h"
+#include "q8_tile.h"
+#include "share.h"
 
 HK_INLINE hk_ints hk_channels(const uint8_t *from, int lanes, int is_signed) {
     int32_t found[HK_LANES] = {0};
@@ -36,10 +37,11 @@ HK_INLINE void hk_q8_dwconv_tile(const uint8_t *x, const int8_t *weights, const 
 }
 
 HK_INLINE void hk_q8_dwconv_block(const uint8_t *x, const int8_t *weights, const int32_t *bias, const float *multiplier, uint8_t *y,
-                                  hk_shape s, hk_requantize q, int count) {
+                                  hk_shape s, hk_requantize q, int count, hk_turn *turn) {
     const int places = hk_tile_columns(s.columns, HK_SUMS / 2 / HK_PARTS), rest = s.columns % places;
     for (int n = 0; n < s.batch; n++)
         for (int row = 0; row < s.rows; row++) {
+            if (!hk_is_mine(turn)) continue;
             const uint8_t *from = x + ((size_t)n * (size_t)s.height + (size_t)(row * s.stride_h)) * (size_t)s.width * (size_t)s.channels;
             uint8_t *to = y + ((size_t)n * (size_t)s.rows + (size_t)row) * (size_t)s.columns * (size_t)s.channels;
             int column = 0;
@@ -54,13 +56,14 @@ HK_INLINE void hk_q8_dwconv_block(const uint8_t *x, const int8_t *weights, const
 
 /* groups = channels = outputs. */
 HK_INLINE void hk_q8_dwconv(const void *x, const int8_t *weights, const int32_t *bias, const float *multiplier, void *y, hk_shape s,
-                            hk_requantize q) {
+                            hk_requantize q, hk_share share) {
     const int whole = s.channels / HK_BLOCK, rest = s.channels % HK_BLOCK;
     const size_t size = (size_t)s.kernel_h * (size_t)s.kernel_w * HK_BLOCK;
+    hk_turn turn = hk_turns(share, hk_parts(s.channels, HK_BLOCK) * s.batch * s.rows);
     for (int b = 0; b < whole; b++)
         hk_q8_dwconv_block((const uint8_t *)x + b * HK_BLOCK, weights + (size_t)b * size, bias + b * HK_BLOCK, multiplier + b * HK_BLOCK,
-                           (uint8_t *)y + b * HK_BLOCK, s, q, HK_BLOCK);
+                           (uint8_t *)y + b * HK_BLOCK, s, q, HK_BLOCK, &turn);
     if (rest)
         hk_q8_dwconv_block((const uint8_t *)x + whole * HK_BLOCK, weights + (size_t)whole * size, bias + whole * HK_BLOCK,
-                           multiplier + whole * HK_BLOCK, (uint8_t *)y + whole * HK_BLOCK, s, q, rest);
+                           multiplier + whole * HK_BLOCK, (uint8_t *)y + whole * HK_BLOCK, s, q, rest, &turn);
 }

@@ -37,11 +37,15 @@
 #define HK_ISA "portable"
 #endif
 
-#if defined(__GNUC__)
+#if defined(HK_INLINE) /* tests compile many programs with kernels that are functions */
+#elif defined(__GNUC__)
 #define HK_INLINE static inline __attribute__((always_inline, unused))
-#define HK_LAYER static __attribute__((noinline))
 #else
 #define HK_INLINE static inline
+#endif
+#if defined(__GNUC__)
+#define HK_LAYER static __attribute__((noinline))
+#else
 #define HK_LAYER static
 #endif
 #if defined(__clang__) && !defined(__SSE2__) && !defined(__ARM_NEON)

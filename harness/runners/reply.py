@@ -129,7 +129,7 @@ class Columns(_Part):
     loops: list[Annotated[int, Field(ge=1, lt=2**32)]]
     timed: list[bool]
     instructions: list[Count] | None = None
-    """Retired while the sample's inferences ran, in the process and its threads, without the kernel's."""
+    """Executed while the sample's inferences ran, in the process and its threads, without the kernel's."""
     instructions_reason: Word | None = None
     """Why there are none although they were asked for."""
 

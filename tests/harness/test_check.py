@@ -172,3 +172,16 @@ def test_a_network_that_its_own_rounding_harms_may_be_harmed_twice_as_much_by_an
     unrounded = off_by(own_db)  # the signal is its own, whose norm is nearly the reference's
     assert check([off_by(least_db + 1)], [reference], "int8", [unrounded]).passed
     assert not check([off_by(least_db - 1)], [reference], "int8", [unrounded]).passed
+
+
+def test_a_float_network_that_rounds_its_activations_is_compared_as_an_integer_one_is() -> None:
+    """One step the other way at one place is far beyond float32's tolerance, and nothing to a network of few steps."""
+    rng = np.random.default_rng(0)
+    unrounded = rng.normal(size=(4, 10)).astype(np.float32)
+    reference = np.asarray(np.round(unrounded * 8) / 8, np.float32)
+    answer = reference.copy()
+    answer[1, 2] += 0.125
+    assert not check([answer], [reference], "float32").passed
+    found = check([answer], [reference], "float32", [unrounded])
+    assert found.passed and "quantization noise" in found.rule
+    assert not check([reference[::-1]], [reference], "float32", [unrounded]).passed

@@ -29,7 +29,9 @@ def test_a_record_says_whose_it_is_and_when() -> None:
     assert record.finished > "2026"
 
 
-@pytest.mark.parametrize(("error_class", "status"), [("Unsupported", "unsupported"), ("OSError", "failed")])
+@pytest.mark.parametrize(
+    ("error_class", "status"), [("Unsupported", "unsupported"), ("OSError", "failed"), ("DiskFull", "invalid")]
+)
 def test_what_could_not_be_made_keeps_the_log(error_class: str, status: str) -> None:
     record = unmade(RUN, CELL, Failure("build mlp", error_class, "no compiler", "said before"), "t1")
     assert (record.status, record.reason, record.error_class) == (status, "no compiler", error_class)

@@ -85,3 +85,9 @@ def test_evaluate_uses_the_validation_split(tmp_path: Path) -> None:
     module = network()
     assert context(tmp_path).evaluate(module) == evaluate(module, DATA().load("validation"))
     assert context(tmp_path).evaluate(module) != evaluate(module, DATA().load("test"))
+
+
+def test_evaluate_may_take_the_first_examples_alone(tmp_path: Path) -> None:
+    module, few = network(), DATA().load("validation", 20)
+    assert context(tmp_path).evaluate(module, 20) == evaluate(module, few, CLASSIFICATION)
+    assert context(tmp_path).evaluate(module) == evaluate(module, DATA().load("validation"), CLASSIFICATION)

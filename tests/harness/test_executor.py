@@ -51,6 +51,7 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "fine": "pass",
         "crashing": "os.kill(os.getpid(), 9)",
         "raising": "print('the last words'); raise ValueError('no such luck')",
+        "greedy": "print('x' * 10**6); raise OSError(28, 'No space left on device')",
     }.items():
         (folder / f"{tmp_path.name}_{name}.py".replace("-", "_")).write_text(
             textwrap.dedent(MODEL).format(what=f"is {name}", does=does)
@@ -83,6 +84,20 @@ def test_results_are_cached_and_failures_stay_with_their_step(plugin_folder: Pat
     with Executor(2, lambda s, event: events.append((s.key, event))) as executor:
         assert executor.run(fine) == {s.key: None for s in fine}
     assert events == []
+
+
+def test_a_full_disk_passes_and_says_what_to_do(plugin_folder: Path, tmp_path: Path, own_cache: Path) -> None:
+    """Also where the log of it cannot be written: nothing of that comes out elsewhere, and the next step has its log."""
+    greedy, mute, fine = step(tmp_path, "greedy"), step(tmp_path, "greedy", 5), step(tmp_path, "fine")
+    log_path(mute).parent.mkdir(parents=True)
+    log_path(mute).symlink_to("/dev/full")
+    with Executor(1) as executor:
+        ended = executor.run([greedy, mute, fine])
+    assert ended[fine.key] is None and "x" not in log_path(fine).read_text()
+    for full in (greedy, mute):
+        failure = ended[full.key]
+        assert isinstance(failure, Failure) and failure.is_passing and not full.is_done()
+        assert "No space left" in failure.message and f"the disk of {own_cache} is full: free some space" in failure.message
 
 
 def test_the_key_changes_with_every_input_and_is_the_same_in_another_process(plugin_folder: Path, tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_an_integer_network_keeps_its_answers_without_rounding_too(own_cache: Pa
         assert "unrounded" not in stored
 
 
+def test_a_float_network_that_rounds_its_activations_keeps_them_too_and_its_forms_pass(own_cache: Path) -> None:
+    method = Choice("qat", (("weight_bits", 4), ("activation_bits", 3), ("fine_tune_epochs", 0)))
+    step = build_step(Workload(MLP, "digits"), method, Choice("onnxruntime"), Target("local"), 1, 0)
+    exported = Exported.load(do(step.needs[0]))
+    assert exported.numeric == "float32"
+    with np.load(step.needs[0].needs[0].folder / "examples.npz") as stored:
+        off = np.abs(stored["outputs"] - stored["unrounded"]).max() / np.abs(stored["unrounded"]).max()
+    assert off > 0.01
+
+
 def test_one_layer_is_cut_with_its_own_claims_and_inputs(own_cache: Path) -> None:
     whole = do(compress_step(MLP, "digits", Choice("float32"), 0))
     folder = do(network_step(Workload(MLP, "digits", "linear2"), Choice("float32"), 0))

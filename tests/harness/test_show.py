@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def test_claims_stand_beside_the_dense_network_s() -> None:
     )
     text = show.claims_text(result)
     assert "2.00x" in text and "stem: too small" in text
+    assert "stored as" not in text
+    stored = dataclasses.replace(result, claims={**result.claims, "formats": {"bitmap": 3}})
+    assert show.claims_text(stored).count("\n") == text.count("\n") + 2 and "bitmap (3 layers)" in show.claims_text(stored)
 
 
 def test_findings_say_how_to_mend() -> None:

@@ -120,3 +120,21 @@ def test_versions_of_what_is_not_installed_are_none() -> None:
 
 def test_exports_are_shared_by_backends_that_take_the_same_form() -> None:
     assert build().needs == (export_step(MLP, PRUNE, "onnx", 1, 0),)
+
+
+def test_the_content_of_a_methods_files_is_part_of_the_key_and_they_must_exist(tmp_path: Path) -> None:
+    def key(text: str) -> str:
+        table.write_text(text)
+        steps.compress_step.cache_clear()
+        return compress_step(Choice("mlp"), "digits", method, 0).key
+
+    table = tmp_path / "table.json"
+    method = Choice("scheme_map", (("sparsity", 0.5), ("map", "rule"), ("table", str(table))))
+    assert key("one") == key("one") != key("two")
+    assert "files_sha256" in compress_step(Choice("mlp"), "digits", method, 0).inputs
+    uniform = Choice("scheme_map", (("sparsity", 0.5),))
+    assert "files_sha256" not in compress_step(Choice("mlp"), "digits", uniform, 0).inputs, "it names no file"
+    table.unlink()
+    steps.compress_step.cache_clear()
+    with pytest.raises(UserError, match=r"table `.*`: no such file; `scheme_map` reads it"):
+        compress_step(Choice("mlp"), "digits", method, 0)

@@ -117,6 +117,87 @@ def test_an_interrupted_training_ends_with_the_bits_of_an_undisturbed_one(tmp_pa
     assert len(steps) == 20 - 5 * ((step - 1) // 5)
 
 
+def test_a_loss_is_minimised_in_place_of_the_plain_one_and_sees_what_it_was_made_of() -> None:
+    module, seen = network(), list[tuple[float, float]]()
+
+    def loss(trained: nn.Module, inputs: torch.Tensor, outputs: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
+        assert trained is module
+        assert len(inputs) == len(outputs)
+        seen.append((float(plain.detach()), float(outputs.detach().abs().max())))
+        return (outputs**2).mean()
+
+    train(module, DATA(), dataclasses.replace(RECIPE, epochs=15), seed=0, loss=loss)
+    assert len(seen) == 15 * 5
+    assert all(plain > 0 for plain, _ in seen)
+    assert seen[-1][1] < 0.3 * seen[0][1]  # what is squeezed is the answers, not the errors
+    assert evaluate(module, DATA().load("validation"))["top1"] < 0.5
+
+
+def test_hooks_run_between_gradients_and_step_and_behind_it() -> None:
+    module, order = network(), list[tuple[str, bool]]()
+    first = module.get_parameter("1.weight")
+    start = first.detach().clone()
+
+    def before_step(_module: nn.Module) -> None:
+        assert first.grad is not None
+        order.append(("before", torch.equal(first.detach(), start)))
+        first.grad = None  # the optimizer leaves alone what has no gradient
+
+    train(
+        module,
+        DATA(),
+        dataclasses.replace(RECIPE, epochs=1),
+        seed=0,
+        before_step=before_step,
+        after_step=lambda _module: order.append(("after", True)),
+    )
+    assert order == [("before", True), ("after", True)] * 5
+    assert torch.equal(first.detach(), start)
+
+
+def test_what_a_hook_remembers_in_buffers_survives_a_kill(tmp_path: Path) -> None:
+    class Remembering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+            self.steps: torch.Tensor
+            self.register_buffer("steps", torch.zeros(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.inner(x)
+            return answer
+
+        def before_step(self, _module: nn.Module) -> None:
+            self.steps += 1.0
+            for parameter in self.inner.parameters():
+                assert parameter.grad is not None
+                parameter.grad *= 1.0 + self.steps  # so that a forgotten count would give other weights
+
+    undisturbed, killed, resumed = Remembering(), Remembering(), Remembering()
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd")
+    train(undisturbed, DATA(), recipe, seed=0, before_step=undisturbed.before_step)
+    with pytest.raises(InterruptedTrainingError):
+        train(killed, DATA(), recipe, seed=0, journal=tmp_path, before_step=killed.before_step, after_step=interrupt_at(13))
+    train(resumed, DATA(), recipe, seed=0, journal=tmp_path, before_step=resumed.before_step)
+    assert bits(resumed) == bits(undisturbed)
+    assert float(resumed.steps) == 20
+
+
+def test_an_epoch_of_some_examples_draws_others_each_time() -> None:
+    seen: list[torch.Tensor] = []
+
+    def loss(_module: nn.Module, inputs: torch.Tensor, _outputs: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
+        seen.append(inputs)
+        return plain
+
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=60, epoch_examples=100, augment="none")
+    train(network(), DATA(), recipe, seed=0, loss=loss)
+    assert [len(inputs) for inputs in seen] == [50, 50, 50, 50]
+    epochs = [{image.numpy().tobytes() for image in torch.cat(seen[start : start + 2])} for start in (0, 2)]
+    assert len(epochs[0]) == 100
+    assert epochs[0] != epochs[1]
+
+
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     first, second = network(), network()
     train(first, DATA(), RECIPE, seed=0, journal=tmp_path)

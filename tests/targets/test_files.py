@@ -101,6 +101,24 @@ def test_a_file_that_was_changed_is_sent_again(device: Device, source: Path) -> 
     assert len(device.sent) == 2 and (device.folder / "file").read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize("works", [True, False])
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+def test_openssl_hashes_large_files_where_it_is_and_works(source: Path, tmp_path: Path, size: int, works: bool) -> None:
+    """And is believed no more than another: what it finds must be what was sent."""
+    (tmp_path / "device").mkdir()
+    openssl = tmp_path / "tools" / "openssl"
+    openssl.parent.mkdir()
+    openssl.write_text(f"#!/bin/sh\necho $* >>{tmp_path}/asked\n" + ("sha256sum" if works else "echo no such digest >&2; exit 1"))
+    openssl.chmod(0o755)
+    device = Device(tmp_path / "device", f"{openssl.parent}:{os.environ['PATH']}")
+    source.write_bytes(b"x" * size)
+    files.push(device, source, "file")
+    device.spoil = lambda content: b"y" + content[1:]
+    with pytest.raises(CommandFailed, match="what was written is not what was sent"):
+        files.push(device, source, "other")
+    assert (tmp_path / "asked").exists() == (size > 1_000_000)
+
+
 def test_a_source_that_changed_is_hashed_again(device: Device, source: Path) -> None:
     files.push(device, source, "file")
     source.write_bytes(b"CONTENT" * 1000)

@@ -49,11 +49,11 @@ void _start(void) {
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program(tmp_path_factory: pytest.TempPathFactory, zig_cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("count")
     (folder / "count.c").write_text(COUNT)
     compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", "-O1", "-nostdlib", "-static"]
-    caches = {"ZIG_GLOBAL_CACHE_DIR": str(folder / "zig"), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
+    caches = {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache), "ZIG_LOCAL_CACHE_DIR": str(zig_cache)}
     subprocess.run([*compiler, "-o", "count", "count.c"], cwd=folder, env=os.environ | caches, check=True)
     return folder / "count"
 

@@ -35,7 +35,8 @@ def test_what_an_emulator_cannot_tell_is_said_with_the_reason() -> None:
     board = Target("a", transport="ssh", origin="emulated", counts_instructions=True)
     assert "tells no time" in board.no_time and board.no_memory == ""
     user_mode = Target("a", transport="qemu", isa="aarch64", counts_instructions=True)
-    assert user_mode.no_time == "" and "emulator" in user_mode.no_memory and not user_mode.counts_instructions
+    assert "time of its own" in user_mode.no_time and "emulator" in user_mode.no_memory
+    assert (user_mode.counted_by, "perf_event_open" in board.counted_by) == ("by the emulator", True)
 
 
 def test_it_is_frozen_and_hashable() -> None:

@@ -1,20 +1,20 @@
-"""Drops what does nothing: nodes that nobody reads, copies, reshapes of reshapes, transposes that move no element, and
-quantize over dequantize of the same scale and zero point."""
+"""Drops what does nothing: nodes that nobody reads, copies, reshapes of reshapes, and quantize over dequantize of the same scale and zero
+point."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from harness.compiler.expression import Apply, Input
-from harness.compiler.ir import Graph, Node, Type, renamed
-from harness.compiler.operators import Map, Reshape, Transpose
+from harness.compiler.ir import Graph, Node, renamed
+from harness.compiler.operators import Map, Reshape
 
 
 def simplify(graph: Graph) -> Graph:
     made: dict[str, Node] = {}
     same: dict[str, str] = {}
     for original in graph.nodes:
-        node = _shorter(renamed(original, same), made, graph)
+        node = _shorter(renamed(original, same), made)
         if _is_copy(node, graph) and node.output not in graph.outputs:
             same[node.output] = node.inputs[0]
         else:
@@ -22,16 +22,8 @@ def simplify(graph: Graph) -> Graph:
     return graph.with_nodes(_read(tuple(made.values()), graph.outputs))
 
 
-def moves_nothing(op: Transpose, result: Type) -> bool:
-    """Whether the axes that are longer than 1 keep their order."""
-    long = [axis for axis, size in zip(op.axes, result.shape, strict=True) if size > 1]
-    return long == sorted(long)
-
-
-def _shorter(node: Node, made: dict[str, Node], graph: Graph) -> Node:
+def _shorter(node: Node, made: dict[str, Node]) -> Node:
     """The node reading further up, where what lies between only rearranges or cancels."""
-    if isinstance(node.op, Transpose) and moves_nothing(node.op, graph.types[node.output]):
-        node = replace(node, op=Reshape(graph.types[node.output].shape))
     before = made.get(node.inputs[0]) if node.inputs else None
     if before is None:
         return node

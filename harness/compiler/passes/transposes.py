@@ -7,14 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.compiler.ir import Graph, Node, Operator
+from harness.compiler.ir import Graph, Node, Operator, Type
 from harness.compiler.operators import Concat, Gather, Map, Pad, Reduce, Reshape, Slice, Softmax, Transpose
 from harness.compiler.passes.constants import fold_moves
-from harness.compiler.passes.simplify import moves_nothing, simplify
+from harness.compiler.passes.simplify import simplify
 
 
 def sink_transposes(graph: Graph) -> Graph:
-    """op(transpose(x)) -> transpose(op'(x)), from the inputs to the outputs; transposes that nobody reads any more are dropped."""
+    """op(transpose(x)) -> transpose(op'(x)), from the inputs to the outputs; transposes that nobody reads any more are dropped.
+
+    Those that are left and move no element become reshapes: not before, or a layer whose image is one place would end at one.
+    """
     moved: dict[str, Node] = {}
     nodes: list[Node] = []
     static = set(graph.constants)
@@ -26,7 +29,21 @@ def sink_transposes(graph: Graph) -> Graph:
         nodes.extend([node] if axes is None else _sunk(node, axes, above, graph, static) or [node])
         if isinstance(nodes[-1].op, Transpose):
             moved[nodes[-1].output] = nodes[-1]
-    return simplify(fold_moves(graph.with_nodes(nodes)))
+    made = graph.with_nodes(nodes)
+    return simplify(fold_moves(made.with_nodes(_plain(node, made) for node in made.nodes)))
+
+
+def moves_nothing(op: Transpose, result: Type) -> bool:
+    """Whether the axes that are longer than 1 keep their order."""
+    long = [axis for axis, size in zip(op.axes, result.shape, strict=True) if size > 1]
+    return long == sorted(long)
+
+
+def _plain(node: Node, graph: Graph) -> Node:
+    """A reshape instead of a transpose that moves nothing."""
+    result = graph.types[node.output]
+    is_reshape = isinstance(node.op, Transpose) and moves_nothing(node.op, result)
+    return replace(node, op=Reshape(result.shape)) if is_reshape else node
 
 
 def _sunk(node: Node, axes: Sequence[int], above: Sequence[Node | None], graph: Graph, static: Set[str]) -> list[Node] | None:

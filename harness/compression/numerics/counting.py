@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.compiler.smallest import Stored, smallest
 from harness.compression import Claims
 from harness.errors import BuildError
 from harness.train import in_eval_mode
@@ -24,25 +26,34 @@ WITHOUT_PRODUCTS = {aten.embedding.default: (0,), aten.add.Tensor: (0, 1)}
 
 
 def claims(
-    module: nn.Module, example: npt.NDArray[Any], *, weight_bits: int = 32, sparse: bool = False, scales: int = 0
+    module: nn.Module,
+    example: npt.NDArray[Any],
+    *,
+    weight_bits: int = 32,
+    sparse: bool = False,
+    scales: int = 0,
+    stored_bits: Mapping[str, int] = MappingProxyType({}),
 ) -> Claims:
     """Count one inference of `example` [1, *input_shape].
 
     `weight_bytes`: weights of convolutions and linear layers at `weight_bits`, all other parameters and `scales` quantization scales at
-    4 bytes. With `sparse`, each layer is stored as the smaller of dense and bitmap (one bit a weight, then the weights that are not zero).
+    4 bytes. With `sparse`, each layer is stored in the smallest format that the pattern of its zeros allows (`compiler/smallest.py`).
+    `stored_bits`: what whole weights take, by parameter name, where a method has a format of its own for them (indices and tables counted).
     """
     uses = weight_uses(module, example)
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
     nonzeros = {name: int(torch.count_nonzero(parameter)) for name, parameter in module.named_parameters()}
-    bits = sum(_stored_bits(sizes[name], nonzeros[name], weight_bits, sparse) for name in uses)
+    stored = {name: _stored(module.get_parameter(name), weight_bits, sparse) for name in uses if name not in stored_bits}
+    bits = {name: found.bits for name, found in stored.items()} | dict(stored_bits)
     others = sum(size for name, size in sizes.items() if name not in uses)
     return Claims(
         macs=sum(uses[name] * sizes[name] for name in uses),
         nonzero_macs=sum(uses[name] * nonzeros[name] for name in uses),
         params=sum(sizes.values()),
         nonzero_params=sum(nonzeros.values()),
-        weight_bits=float(weight_bits),
-        weight_bytes=math.ceil(bits / 8) + 4 * (others + scales),
+        weight_bits=sum(bits.values()) / sum(sizes[name] for name in uses) if stored_bits else float(weight_bits),
+        weight_bytes=math.ceil(sum(bits.values()) / 8) + 4 * (others + scales),
+        formats=dict(Counter(found.format for found in stored.values())),
     )
 
 
@@ -97,6 +108,5 @@ def _place(tensor: torch.Tensor) -> tuple[int, int, int]:
     return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), own
 
 
-def _stored_bits(weights: int, nonzeros: int, weight_bits: int, sparse: bool) -> int:
-    dense = weights * weight_bits
-    return min(dense, weights + nonzeros * weight_bits) if sparse else dense
+def _stored(weight: torch.Tensor, weight_bits: int, sparse: bool) -> Stored:
+    return smallest(weight.detach().numpy(), weight_bits) if sparse else Stored("dense", weight.numel() * weight_bits)

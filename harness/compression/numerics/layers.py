@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from torch.fx.proxy import TraceError
 
 from harness.errors import BuildError
 
+if TYPE_CHECKING:
+    from harness.data import DataSpec
+
 Layer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -22,6 +26,16 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 def weighted_layers(module: nn.Module) -> dict[str, Layer]:
     """Convolutions [out, in/groups, *kernel] and linear layers [out, in] by dotted name, in the module's order."""
     return {name: part for name, part in module.named_modules() if isinstance(part, Layer)}
+
+
+def is_stem(name: str, layer: Layer, layers: Collection[str], spec: DataSpec) -> bool:
+    """Whether it is the network's first layer, and a convolution that sees the images themselves."""
+    return isinstance(layer, Convolution) and name == next(iter(layers)) and layer.in_channels == spec.input_shape[0]
+
+
+def is_classifier(name: str, layer: Layer, layers: Collection[str], spec: DataSpec) -> bool:
+    """Whether it is the network's last layer, and gives the classes."""
+    return isinstance(layer, nn.Linear) and name == list(layers)[-1] and layer.out_features == spec.classes
 
 
 def batchnorms(module: nn.Module) -> dict[str, BatchNorm]:

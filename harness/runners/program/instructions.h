@@ -1,4 +1,4 @@
-/* Instructions retired by this process and its threads, as the CPU's own counter has it. Read outside what is timed. */
+/* Instructions executed by this process and its threads, as the CPU's own counter or an emulator has it. Read outside what is timed. */
 #ifndef INSTRUCTIONS_H
 #define INSTRUCTIONS_H
 

@@ -23,7 +23,8 @@ extern const size_t model_weights_bytes; /* size of the weights' file; 0: they a
 extern const size_t model_arena_bytes;   /* what the network works in */
 extern const char model_facts[];         /* one JSON object: compiler version, ISA, kernels by layer, arena figures */
 
-/* Called once. 0, or an errno. The weights stay mapped; the arena is 64-byte aligned, zeroed, and the model's alone. */
+/* Called once. 0, or an errno. The weights stay mapped; the arena is 64-byte aligned, zeroed, and the model's alone. Layers that are large
+   enough are shared among `threads`, the caller's and others that it starts, which may use the same CPUs; the results are the same. */
 int model_init(const void *weights, void *arena, int threads);
 
 /* One inference, finished when it returns. No malloc; buffers are 64-byte aligned and do not overlap. */

@@ -58,9 +58,9 @@ class SshChannel:
         self._channel.shutdown_write()
 
     def receive(self, timeout_s: float) -> Heard:
-        if not self._is_ready() and not self._channel.eof_received:
+        if not self._is_ready() and not self._is_over:
             self._news.wait(timeout_s)
-        if not self._is_ready() and self._channel.eof_received:  # only the exit status is awaited
+        if not self._is_ready() and self._is_over:  # only the exit status is awaited
             self._channel.status_event.wait(timeout_s)
         return Heard(
             self._channel.recv(CHUNK_BYTES) if self._channel.recv_ready() else b"",
@@ -71,8 +71,13 @@ class SshChannel:
         return self._channel.recv_ready() or self._channel.recv_stderr_ready()
 
     @property
+    def _is_over(self) -> bool:
+        """A link that breaks closes the channel, and says nothing of an end."""
+        return bool(self._channel.eof_received or self._channel.closed)
+
+    @property
     def is_silent(self) -> bool:
-        return bool(self._channel.eof_received) and not self._is_ready()
+        return self._is_over and not self._is_ready()
 
     @property
     def exit_status(self) -> int | None:

@@ -223,6 +223,13 @@ def told(where: str) -> Iterator[None]:
             f"{where}: the key needs a passphrase; load it into ssh-agent, or name its variable in `secret_env`"
         ) from error
     except paramiko.AuthenticationException as error:
+        if any(
+            told in str(error) for told in ("transport shut down", "timeout")
+        ):  # paramiko's words for a link that broke meanwhile
+            raise Unreachable(
+                f"{where}: the connection broke during the login; if it always does, the device takes fewer keys than the agent offers: "
+                "name one by `key_file`"
+            ) from error
         raise CommandFailed(
             f"{where}: the login was refused ({error}); check `user` and `key_file`, and that the key's .pub is in the device's "
             "~/.ssh/authorized_keys"

@@ -11,6 +11,7 @@ import pytest
 from harness import measure, profiling
 from harness.backend import refusal
 from harness.backends.native import BACKEND, PROGRAM, WEIGHTS
+from harness.compiler import threads as sharing
 from harness.compiler.frontend.network import load_network
 from harness.compiler.interpret import interpret
 from harness.compiler.operators import Conv, Dense
@@ -27,16 +28,24 @@ pytestmark = [pytest.mark.torch, pytest.mark.toolchain]
 WORKLOAD = Workload(Choice("resnet8"), "digits")
 
 
-@pytest.mark.parametrize(("numeric", "batch"), [("float32", 1), ("float32", 3), ("int8", 1)])
+@pytest.mark.parametrize(("numeric", "batch", "threads"), [("float32", 1, 1), ("float32", 3, 2), ("int8", 1, 1)])
 def test_its_program_answers_as_the_network_does(
-    exported: Callable[..., Any], compiler_cache: None, tmp_path: Path, numeric: Any, batch: int
+    exported: Callable[..., Any],
+    compiler_cache: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    numeric: Any,
+    batch: int,
+    threads: int,
 ) -> None:
+    monkeypatch.setattr(sharing, "LEAST_PRODUCTS", {"float32": 1 << 12, "int8": 1 << 12})
     target = Target("local", python="none")
     made, examples = exported(BACKEND().form(numeric, target), batch)
     artifact = BACKEND().build(made, target, tmp_path)
+    assert any(layer["shared"] for layer in artifact.facts["layers"])
     assert [file.name for file in artifact.files] == [PROGRAM, WEIGHTS]
     with connect(target) as session:
-        deployed = measure.deploy_backend(session, artifact, Choice("native"), target, 1)
+        deployed = measure.deploy_backend(session, artifact, Choice("native"), target, threads)
         answer = measure.answer(session, deployed, [examples.inputs], batch=batch, timeout_s=60)
     (real,) = answer.raw
     error = np.abs(real - examples.outputs).max() / np.abs(examples.outputs).max()
@@ -89,7 +98,7 @@ def test_its_profile_has_every_layer_and_adds_up(
 
 
 def test_what_it_refuses_and_why(tmp_path: Path) -> None:
-    assert refusal(Choice("native"), WORKLOAD, "float32", Target("t"), 2) == "native runs on 1 thread, not on 2"
+    assert refusal(Choice("native"), WORKLOAD, "float32", Target("t"), 65) == "native runs on 64 threads, not on 65"
     assert refusal(Choice("native"), WORKLOAD, "float32", Target("t", isa="mips"), 1) == (
         "native builds for x86_64, aarch64, armv7l, riscv64, and `t` is mips"
     )

@@ -53,11 +53,11 @@ int main(int count, char **names) { /* weights inputs... -> outputs on standard 
     void *outputs[64], *weights = memory(model_weights_bytes, names[1]), *arena = memory(model_arena_bytes, NULL);
     for (int i = 0; i < model_input_count; i++) inputs[i] = memory(size(&model_inputs[i]), names[2 + i]);
     for (int i = 0; i < model_output_count; i++) outputs[i] = memory(size(&model_outputs[i]), NULL);
-    if (model_init(weights, arena, 1)) return 4;
+    if (model_init(weights, arena, getenv("THREADS") ? atoi(getenv("THREADS")) : 1)) return 4;
     model_run(inputs, outputs);
     model_profiling = 1;
     model_run(inputs, outputs); /* again: nothing may be left of the first time */
-    uint64_t ns[1024] = {0};
+    uint64_t ns[4096] = {0};
     model_profile(ns);
     for (int i = 0; i < model_output_count; i++) fwrite(outputs[i], 1, size(&model_outputs[i]), stdout);
     fputs(model_facts, stderr);
@@ -157,9 +157,12 @@ def agrees() -> Callable[..., Graph]:
 
 
 def built(program: Program, folder: Path, compiler: Sequence[str]) -> Path:
-    (folder / "model.c").write_text(program.source)
+    model, binary, source = folder / "model.c", folder / "model", f"// {' '.join(compiler)}\n{program.source}"
+    if binary.exists() and model.read_text() == source:
+        return binary
+    model.write_text(source)
     (folder / "main.c").write_text(MAIN)
-    files = [str(folder / "model.c"), str(folder / "main.c"), "-o", str(folder / "model")]
+    files = [str(model), str(folder / "main.c"), "-o", str(binary)]
     ended = subprocess.run([*compiler, *WARNINGS, f"-I{MODEL_H}", *files, "-lm"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-4000:]
     return folder / "model"
@@ -199,6 +202,12 @@ def run_c(tmp_path: Path) -> Run:
         return found
 
     return run
+
+
+@pytest.fixture
+def answers() -> Callable[..., list[Array]]:
+    """(file, inputs) -> what ONNX Runtime answers."""
+    return onnxruntime_answers
 
 
 @pytest.fixture

@@ -6,7 +6,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.compiler.choice import ANY_VECTORS, NEAR_BYTES, Places, Vectors, chosen_width, is_by_tile, kept_entries, most_places
+from harness.compiler.choice import (
+    ANY_VECTORS,
+    COSTS,
+    NEAR_BYTES,
+    SLAB_BYTES,
+    SLAB_ENTRIES,
+    Costs,
+    Places,
+    Vectors,
+    best_region_list,
+    chosen_width,
+    is_by_tile,
+    kept_entries,
+    most_places,
+    slabs,
+)
 
 Array = npt.NDArray[Any]
 MOST = 28
@@ -68,3 +83,25 @@ def test_tiles_whose_places_share_lines_of_the_cache_are_small() -> None:
     mask = blocks(0.7, 16)
     assert chosen_width(mask, "float32", 28, ANY_VECTORS) == 16
     assert chosen_width(mask, "float32", 14, ANY_VECTORS) is None
+
+
+def test_scattered_zeros_go_into_regions_singly_and_shared_ones_together() -> None:
+    for shared in (1, 4):
+        assert best_region_list(blocks(0.1, shared), ANY_VECTORS).width == shared
+    assert best_region_list(blocks(0.3, 2), AVX).width == 2
+    assert best_region_list(np.zeros((9, 5), bool), ANY_VECTORS).cost == 0
+
+
+def test_nothing_goes_into_regions_where_no_width_has_a_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COSTS, "float32", Costs(1, 1))
+    assert best_region_list(blocks(0.1, 1), ANY_VECTORS).width is None
+
+
+def test_a_tile_is_as_even_as_the_kernels_make_it() -> None:
+    assert Places(14, 14).tile(28) == (2, 14) and Places(7, 7).tile(28) == (4, 7) and Places(7, 7).tile(5) == (1, 4)
+
+
+def test_slabs_are_cut_only_where_lists_stay_long() -> None:
+    assert slabs(64, SLAB_BYTES // 8, 57.6) == 8
+    assert slabs(64, SLAB_BYTES // 8, 8 * SLAB_ENTRIES - 1) == 1
+    assert slabs(3, 64, 5) == 1

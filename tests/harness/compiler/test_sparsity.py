@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from harness.compiler.sparsity import BLOCKS, MOST_PATTERNS, zeros_of
+from harness.compiler.sparsity import BLOCKS, KERNELS, MOST_PATTERNS, zeros_of
 
 Array = npt.NDArray[Any]
 KH, KW, CHANNELS, OUTPUTS = 3, 3, 16, 48
@@ -22,8 +22,14 @@ def weights(seed: int = 0) -> Array:
 
 def blocks(outputs: int, inputs: int) -> Array:
     """A random half of the blocks of so many outputs x inputs is kept at each place."""
-    kept = np.random.default_rng(1).random((KH, KW, CHANNELS // inputs, OUTPUTS // outputs)) < 0.5
-    return kept.repeat(inputs, 2).repeat(outputs, 3)
+    kept = np.random.default_rng(1).random((KH, KW, CHANNELS // inputs, -(-OUTPUTS // outputs))) < 0.5
+    return kept.repeat(inputs, 2).repeat(outputs, 3)[..., :OUTPUTS]
+
+
+def whole_kernels(outputs: int) -> Array:
+    """The last block of outputs may be smaller."""
+    kept = np.random.default_rng(1).random((CHANNELS, -(-OUTPUTS // outputs))) < 0.5
+    return np.broadcast_to(kept.repeat(outputs, 1)[:, :OUTPUTS], (KH, KW, CHANNELS, OUTPUTS))
 
 
 def channels() -> Array:
@@ -31,6 +37,20 @@ def channels() -> Array:
     kept[:, :, [2, 5, 6]] = False
     kept[..., [0, 40]] = False
     return kept
+
+
+def filters() -> Array:
+    kept = np.ones((KH, KW, CHANNELS, OUTPUTS), bool)
+    kept[..., [0, 7, 40]] = False
+    return kept
+
+
+def tiles() -> Array:
+    """In each tile of 8 outputs x 8 channels a random half of the rows, and of the columns."""
+    rng = np.random.default_rng(6)
+    rows = rng.random((KH, KW, CHANNELS // 8, OUTPUTS)) < 0.5
+    columns = rng.random((KH, KW, CHANNELS, OUTPUTS // 8)) < 0.5
+    return rows.repeat(8, 2) & columns.repeat(8, 3)
 
 
 def kernels() -> Array:
@@ -55,7 +75,10 @@ def scattered() -> Array:
     ("mask", "pattern"),
     [
         (channels, "channel"),
-        *((lambda o=o, i=i: blocks(o, i), f"block {o}x{i}") for o, i in BLOCKS),
+        (filters, "filter"),
+        *((lambda o=o, i=i: blocks(o, i), f"block-punched {o}x{i}") for o, i in BLOCKS),
+        *((lambda o=o: whole_kernels(o), f"1x{o}") for o in KERNELS),
+        (tiles, "block 8x8"),
         (kernels, "pattern 4:9"),
         (groups, "2:4"),
         (scattered, "unstructured"),
@@ -72,7 +95,7 @@ def test_a_pattern_is_found_in_the_zeros_alone(mask: Callable[[], Array], patter
 
 
 def test_int8_weights_have_patterns_too() -> None:
-    assert zeros_of(np.where(blocks(16, 4), 3, 0).astype(np.int8)).pattern == "block 16x4"
+    assert zeros_of(np.where(blocks(16, 4), 3, 0).astype(np.int8)).pattern == "block-punched 16x4"
 
 
 def test_every_way_of_4_in_9_is_no_pattern() -> None:
@@ -87,3 +110,18 @@ def test_any_weights_have_a_pattern_and_their_density(given_weights: Array) -> N
     found = zeros_of(given_weights)
     assert found.density == pytest.approx(np.count_nonzero(given_weights) / given_weights.size)
     assert (found.pattern == "dense") == (found.density >= 0.99)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "label", ["1x16", "1x4", "block-punched 8x4", "block-punched 16x16", "block 4x4", "pattern 4:9", "2:4", "4:8", "filter"]
+)
+def test_what_a_method_pruned_is_named_as_the_method_names_it(label: str) -> None:
+    import torch
+
+    from harness.compression.numerics.regularity import parse
+
+    weight = torch.randn(64, 32, 3, 3, generator=torch.Generator().manual_seed(0))
+    pruned = weight * parse(label).mask(weight, 0.5 if ":" in label and "pattern" not in label else 0.7)
+    found = zeros_of(pruned.permute(2, 3, 1, 0).numpy()).pattern
+    assert parse(found) == parse(label)

@@ -11,7 +11,7 @@ from harness.errors import Unsupported
 def test_axes_that_are_walked_alike_become_one_loop() -> None:
     views = [View("y", strides_of((2, 3, 4))), broadcast("x0", (2, 3, 4), (2, 3, 4))]
     assert loops((2, 3, 4), views, lambda e: [f"{e[0]} = {e[1]};"]) == [
-        "for (int i0 = 0; i0 < 24; i0++) {",
+        "for (int i0 = hk_first(share, 24); i0 < hk_end(share, 24); i0++) {",
         "    y[i0] = x0[i0];",
         "}",
     ]

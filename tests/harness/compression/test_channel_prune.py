@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import nn
 
 from harness.compression.channel_prune import METHOD
 from harness.compression.numerics.counting import claims
+from harness.compression.numerics.dependency import dependencies
+from harness.compression.numerics.shrink import l1_norms, shrunk, smallest
 from harness.context import Context
 from harness.data.digits import DATA
 from harness.models.networks.resnet8 import ResNet8
@@ -73,3 +76,24 @@ def test_the_log_lists_the_edits(cnn: nn.Module, new_context: NewContext) -> Non
 def test_parameters_out_of_range_are_refused(document: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(METHOD).validate_json(document, strict=True)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_a_network_without_its_zero_channels_computes_the_same(name: str, request: pytest.FixtureRequest) -> None:
+    """Masked: filters, biases and batch-norm of the smallest channels are zero. Compacted: they are gone."""
+    masked: nn.Module = copy.deepcopy(request.getfixturevalue(name))
+    edits = [
+        edit
+        for group in dependencies(masked, DATA().spec.example()).groups
+        for edit in group.edits(smallest(l1_norms(masked, group), 0.5, 1))
+    ]
+    for edit in edits:
+        if edit.node.axis == "out":
+            layer = masked.get_submodule(edit.node.layer)
+            for tensor in [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
+                if tensor.dim():
+                    tensor.data[list(edit.indices)] = 0.0
+    x = torch.tensor(DATA().load("test").inputs)
+    with torch.no_grad():
+        expected, found = masked(x), shrunk(masked, edits)(x)
+    assert float((expected - found).abs().max()) <= 1e-5 * float(expected.abs().max())

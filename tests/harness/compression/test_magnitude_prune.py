@@ -9,6 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from harness.compiler.smallest import smallest
 from harness.compression.magnitude_prune import METHOD
 from harness.compression.numerics.layers import weighted_layers
 from harness.context import Context
@@ -106,14 +107,16 @@ def test_equal_weights_are_counted_exactly(new_context: NewContext) -> None:
     assert zeros(member.module) == {"1": 192}
 
 
-def test_claims_are_macs_of_the_kept_weights_and_bytes_of_a_bitmap(cnn: nn.Module, new_context: NewContext) -> None:
+def test_claims_are_macs_of_the_kept_weights_and_bytes_of_the_smallest_format(cnn: nn.Module, new_context: NewContext) -> None:
     (member,) = METHOD(sparsity=0.9, scope="local").compress(cnn, DATA(), new_context()).members
     uses = {"conv1": 64, "conv2": 16, "conv3": 16, "classifier": 1}
     kept = {name: weight.numel() - zeros(member.module)[name] for name, weight in weights(cnn).items()}
     others = 2 * (8 + 16 + 16) + 10
     assert member.claims.nonzero_macs == sum(uses[name] * kept[name] for name in uses)
-    bits = sum(weight.numel() + 32 * kept[name] for name, weight in weights(cnn).items())
+    bits = sum(smallest(weight.numpy(), 32).bits for weight in weights(member.module).values())
     assert member.claims.weight_bytes == -(-bits // 8) + 4 * others
+    bitmap = sum(weight.numel() + 32 * kept[name] for name, weight in weights(cnn).items())
+    assert bits <= bitmap and sum(member.claims.formats.values()) == 4
 
 
 @pytest.mark.parametrize(

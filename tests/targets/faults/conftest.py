@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -45,7 +46,7 @@ methods: [float32]
 backends: [{{player: {{index: {list(range(1, CELLS + 1))}}}}}]
 targets: [device]
 operating_points: POINT
-sampling: {{launches: {LAUNCHES}, warmup_samples: 0, warmup_s: 0, min_samples: 5, min_s: 0.05, max_launch_s: 2, evaluation_size: 64}}
+sampling: {{launches: {LAUNCHES}, warmup_samples: 0, warmup_s: 0, min_samples: 5, min_s: 0.05, max_launch_s: LIMIT, evaluation_size: 64}}
 """
 CLOCK = {
     "scaling_driver": "fake", "scaling_governor": "schedutil", "scaling_available_governors": "performance schedutil", "related_cpus": "0",
@@ -116,6 +117,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def run(*words: str | Path) -> None:
     subprocess.run([str(word) for word in words], check=True, capture_output=True)
+
+
+def fill(folder: Path) -> Path:
+    """The file that takes all the room there, to the last byte."""
+    with (folder / "fill").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(1 << 16)):
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+    return folder / "fill"
 
 
 @dataclass
@@ -249,13 +261,7 @@ class Machine:
                 continue
 
     def fill_disk(self) -> None:
-        """To the last byte."""
-        with (Path(f"/proc/{self.inside()[0]}/root") / str(self.disk).lstrip("/") / "fill").open("wb", buffering=0) as file:
-            try:
-                while file.write(bytes(1 << 16)):
-                    pass
-            except OSError:
-                return
+        fill(Path(f"/proc/{self.inside()[0]}/root") / str(self.disk).lstrip("/"))
 
     def change_host_key(self) -> None:
         self.crash()
@@ -285,9 +291,35 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head = f"FAULTS = {str(folder / 'faults')!r}\n"
     text = BACKEND.replace("PLAYER", str(PLAYER))
     (folder / "plugins/backends/player.py").write_text(text.replace("BACKEND = Player", f"{head}BACKEND = Player"))
-    for origin, point in (("measured", "{governor: performance}"), ("emulated", "{}")):  # an emulated machine has no clock to set
-        (folder / f"{origin}.yaml").write_text(SUITE.replace("POINT", point))
+    # An emulated machine has no clock to set, and is as slow as this one is busy.
+    for origin, point, limit_s in (("measured", "{governor: performance}", "2"), ("emulated", "{}", "120")):
+        (folder / f"{origin}.yaml").write_text(SUITE.replace("POINT", point).replace("LIMIT", limit_s))
     return folder
+
+
+@dataclass
+class HostDisk:
+    """A small disk of this machine's, which can be filled to the last byte and freed again."""
+
+    folder: Path
+
+    def fill(self) -> None:
+        fill(self.folder)
+
+    def free(self) -> None:
+        (self.folder / "fill").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def host_disk(tmp_path: Path) -> Iterator[HostDisk]:
+    (tmp_path / "disk").mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", tmp_path / "disk"], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs root that may mount: a disk of its own")
+    yield HostDisk(tmp_path / "disk")
+    run("umount", "--lazy", tmp_path / "disk")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -138,29 +139,49 @@ def test_a_device_that_fails_again_and_again_is_left_alone_until_released(ordeal
     assert statuses(records) == {"ok"}
 
 
-def test_a_store_that_cannot_be_written_ends_the_run_and_the_next_goes_on(
-    ordeal: Ordeal, sound: Sound, seed: int, monkeypatch: pytest.MonkeyPatch
+def test_a_host_disk_that_fills_up_ends_the_run_and_what_was_durable_is_used_by_the_next(
+    ordeal: Ordeal, sound: Sound, host_disk: Any, seed: int
 ) -> None:
-    """The host's disk is full from a moment on: nothing hangs, no thread is left, and what was durable is used."""
-    from results.store import Store
-
-    full = threading.Event()
-    writing = Store._writing
-
-    def refuse(store: Store, refusal: str) -> Any:
-        if full.is_set():
-            raise StoreError("database or disk is full")
-        return writing(store, refusal)
-
-    monkeypatch.setattr(Store, "_writing", refuse)
+    """The disk of the store: nothing hangs, no thread is left, and no launch is made twice."""
+    ordeal.store_path = host_disk.folder / "store.db"
     before = threading.active_count()
-    timer = threading.Timer(moment(seed) / 2, full.set)
-    timer.start()
-    with pytest.raises(StoreError, match="full"):
-        ordeal.run()
-    timer.join()
+    try:
+        ordeal.run(host_disk.fill, moment(seed))
+    except StoreError as error:
+        assert "full" in str(error) and "Free some space" in str(error)
     assert threading.active_count() <= before
-    full.clear()
+    host_disk.free()
+    with open_store(str(ordeal.store_path)) as store:
+        cells = [cell.input_hash for cell in ordeal.cells()[1]]
+        kept = {(c, i): said for run in store.runs() for c in cells for i, said in store.launches(run.id, c).items()}
+    records = ordeal.run()
+    sound(ordeal, records)
+    assert statuses(records) == {"ok"}
+    for record in records:
+        for index, launch in enumerate(record.provenance["runtime"]["launches"]):
+            if said := kept.get((record.input_hash, index)):
+                assert said["launch"]["reply"]["nonce"] == launch["nonce"]
+
+
+def test_a_cache_whose_disk_is_full_leaves_records_that_the_next_run_mends(
+    ordeal: Ordeal, sound: Sound, host_disk: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """All is there but what is built last."""
+    cache = host_disk.folder / "cache"
+    shutil.copytree(ordeal.workshop / "cache", cache)
+    shutil.rmtree(cache / "steps" / "build")
+    monkeypatch.setenv("ASSAY_CACHE", str(cache))
+    timer = threading.Timer(moment(seed), host_disk.fill)
+    timer.start()
+    if seed == 0:
+        timer.join()
+    records = ordeal.run()
+    timer.join()
+    assert statuses(records) <= {"ok", "invalid"} and (seed or statuses(records) == {"invalid"})
+    for record in records:
+        if record.status == "invalid":
+            assert record.error_class == "DiskFull" and f"the disk of {cache} is full" in (record.reason or "")
+    host_disk.free()
     records = ordeal.run()
     sound(ordeal, records)
     assert statuses(records) == {"ok"}

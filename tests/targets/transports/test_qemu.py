@@ -70,23 +70,6 @@ int main(int argc, char **argv) {
 
 
 @pytest.fixture(scope="session")
-def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A program of C source; what zig makes on the way is kept where the harness's own tests keep it."""
-    cache = tmp_path_factory.getbasetemp() / "zig"
-
-    def compiled(source: str, *options: str) -> Path:
-        folder = tmp_path_factory.mktemp("program")
-        (folder / "source.c").write_text(source)
-        environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-m", "ziglang", "cc", "-O3", "-static", "-s", *options, "source.c", "-o", "program"]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, done.stderr
-        return folder / "program"
-
-    return compiled
-
-
-@pytest.fixture(scope="session")
 def device_program(compile_c: Callable[..., Path]) -> Path:
     return compile_c(DEVICE, "-target", "aarch64-linux-musl", "-mcpu=cortex_a72")
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from harness.compiler.frontend.network import load_network
 from harness.compiler.interpret import interpret
-from harness.compiler.ir import Graph
-from harness.compiler.passes.transposes import sink_transposes
+from harness.compiler.ir import Graph, Node, Type
+from harness.compiler.operators import Reshape, Transpose
+from harness.compiler.passes.transposes import moves_nothing, sink_transposes
+from harness.compiler.pipeline import optimized
 
 
 def counts(graph: Graph) -> Counter[str]:
@@ -65,3 +67,24 @@ def test_two_in_a_row_become_one(network: Callable[..., Path], inputs_of: Callab
     nodes = [("Transpose", ["x"], ["t"], {"perm": [1, 2, 0]}), ("Transpose", ["t"], ["y"], {"perm": [1, 0, 2]})]
     graph = load_network(network(nodes, {"x": ("float32", [2, 3, 4])}))
     assert counts(unchanged(graph, inputs_of(graph))) == {"Transpose": 1}
+
+
+def test_one_that_moves_only_axes_of_size_1_is_a_reshape() -> None:
+    assert moves_nothing(Transpose((1, 0, 2)), Type("float32", (1, 2, 3)))
+    assert not moves_nothing(Transpose((2, 1, 0)), Type("float32", (3, 1, 2)))
+    nodes = [Node(Transpose((1, 0, 2)), ("x",), "y", "")]
+    found = sink_transposes(Graph.of({"x": Type("float32", (2, 1, 3))}, ["y"], nodes, {}))
+    assert found.nodes[0].op == Reshape((1, 2, 3))
+
+
+def test_layers_over_one_place_take_what_follows_them(network: Callable[..., Path]) -> None:
+    """Their images have the same order of elements in every layout."""
+    weights = np.random.default_rng(0).standard_normal((8, 8, 1, 1), np.float32)
+    nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
+        ("GlobalAveragePool", ["x"], ["a"], {}),
+        ("Conv", ["a", "w"], ["b"], {}),
+        ("Relu", ["b"], ["c"], {}),
+        ("Conv", ["c", "w"], ["y"], {}),
+    ]
+    graph = optimized(load_network(network(nodes, {"x": ("float32", [1, 8, 4, 4])}, {"w": weights})))
+    assert counts(graph)["Conv"] == 2 and not counts(graph)["Map"]

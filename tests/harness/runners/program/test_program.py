@@ -142,7 +142,9 @@ def test_the_state_is_read_where_the_request_says(device: Any, examples: Example
         assert state["frequency_hz"] is None and state["celsius"] is None and "no cpufreq policy" in state["reason"]
 
 
-def test_instructions_are_counted_or_it_is_said_why_not(device: Any, examples: Examples) -> None:
+def test_instructions_are_counted_or_it_is_said_why_not(
+    device: Any, examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = device.run("time", [examples(2)], count_instructions=True)["samples"]
     if samples["instructions"] is None:
         assert samples["instructions_reason"].startswith("the kernel counts no instructions: perf_event_open: ")
@@ -150,6 +152,13 @@ def test_instructions_are_counted_or_it_is_said_why_not(device: Any, examples: E
         assert samples["instructions_reason"] is None and all(
             count > 100 * loops for count, loops in zip(samples["instructions"], samples["loops"], strict=True)
         )
+    (tmp_path / "kept").write_bytes((7).to_bytes(8, "little"))  # by an emulator, which here does not count on
+    monkeypatch.setenv("ASSAY_INSTRUCTIONS", str(tmp_path / "kept"))
+    samples = device.run("time", [examples(2)], count_instructions=True)["samples"]
+    assert set(samples["instructions"]) == {0} and samples["instructions_reason"] is None
+    monkeypatch.setenv("ASSAY_INSTRUCTIONS", str(tmp_path / "absent"))
+    samples = device.run("time", [examples(2)], count_instructions=True)["samples"]
+    assert samples["instructions"] is None and "absent: No such file" in samples["instructions_reason"]
     reply = device.run("time", [examples(2)], count_instructions=True, python=True)["samples"]
     assert reply["instructions"] is None and "Python runner counts no instructions" in reply["instructions_reason"]
 

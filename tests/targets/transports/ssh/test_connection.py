@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,31 @@ def test_a_name_that_cannot_be_resolved_is_unreachable(target: Target) -> None:
 def test_a_server_that_does_not_answer_is_given_up(target: Target) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         refused(replace(target, port=silent.getsockname()[1], connect_s=0.3), Unreachable, "does not speak SSH|no answer")
+
+
+def test_a_link_that_breaks_at_any_byte_until_we_are_in_is_unreachable(sshd: Any, target: Target, own_home: Path) -> None:
+    """Never a refusal, which would not be tried again."""
+
+    def carry(left_bytes: int) -> None:
+        with suppress(OSError), listening.accept()[0] as near, socket.create_connection(("127.0.0.1", sshd.port)) as far:
+            while left_bytes > 0:
+                for end in select.select([near, far], [], [])[0]:
+                    data = end.recv(left_bytes)
+                    left_bytes = left_bytes - len(data) if data else 0
+                    (far if end is near else near).sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        port = listening.getsockname()[1]
+        with (own_home / ".ssh" / "known_hosts").open("a") as known:
+            known.write(sshd.known_host.replace(str(sshd.port), str(port)))
+        for broken in range(1000):
+            carrying = pool.submit(carry, 10 + 400 * broken)
+            try:
+                with connect(replace(target, port=port)):
+                    break
+            except Unreachable:
+                carrying.result()
+    assert broken > 10
 
 
 def test_an_address_is_needed(target: Target) -> None:

@@ -29,6 +29,7 @@ from targets.facts import ITSELF
 from targets.here import LocalSession, session_here
 from targets.session import CommandFailed
 from targets.target import Target
+from targets.transports.qemu.counting import counting_words
 
 
 class Guest(NamedTuple):
@@ -65,7 +66,8 @@ def connect(target: Target) -> Iterator[LocalSession]:
     version = re.search(r"version (\S+)", _said(target, [program, "--version"]))
     cpu = emulated_cpu(target, guest, offered_cpus(_said(target, [program, "-cpu", "help"])))
     about = (f"isa: {target.isa}", f"cpu: {cpu}", f"emulator: qemu-user {version[1] if version else 'of unknown version'}")
-    yield session_here(target, Emulation(guest.machine, (program, "-cpu", cpu), about))
+    counting = counting_words(target.name, program, version[1] if version else "0") if target.counts_instructions else ()
+    yield session_here(target, Emulation(guest.machine, (program, "-cpu", cpu, *counting), about))
 
 
 @dataclass(frozen=True, slots=True)

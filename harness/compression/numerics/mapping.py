@@ -1,0 +1,211 @@
+"""Which regularity each layer gets, and how much of it stays: one for all, by rules, or what a search chooses from (arXiv:2111.11581, sec. 4).
+
+A latency table says what each choice costs on the device.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.compression.numerics.allocation import allocate
+from harness.compression.numerics.batchnorm import reset_batchnorm
+from harness.compression.numerics.masks import apply_masks
+from harness.compression.numerics.regularity import Block, BlockPunched, Pattern, Regularity, parse
+from harness.errors import UserError
+from harness.latency_table import DENSE, LatencyTable
+from harness.search import Cost, Policy, Search
+
+if TYPE_CHECKING:
+    from harness.compression.numerics.layers import Layer
+
+
+class Option(NamedTuple):
+    """What a layer may get."""
+
+    scheme: str
+    """Label of a regularity, or `dense`."""
+    sparsity: float
+
+    def __str__(self) -> str:
+        return self.scheme if self.scheme == DENSE else f"{self.scheme} {self.sparsity:g}"
+
+
+UNPRUNED = Option(DENSE, 0.0)
+SchemeMap = dict[str, Option]
+"""Layer -> what it gets."""
+
+
+def mask_of(option: Option, weight: torch.Tensor) -> torch.Tensor:
+    """bool [as weight], True where it stays."""
+    return torch.ones_like(weight, dtype=torch.bool) if option == UNPRUNED else parse(option.scheme).mask(weight, option.sparsity)
+
+
+def uniform_map(layers: Mapping[str, Layer], scheme: str, sparsity: float) -> tuple[SchemeMap, dict[str, str]]:
+    """One regularity and strength for every layer that takes it; the others, and why not."""
+    regularity = parse(scheme)
+    left_alone = {name: reason for name, layer in layers.items() if (reason := regularity.applies_to(layer)) is not None}
+    return {name: Option(scheme, sparsity) for name in layers if name not in left_alone}, left_alone
+
+
+def rule_map(
+    layers: Mapping[str, Layer], table: LatencyTable, sparsity: float, *, beta: float, is_hard: bool
+) -> tuple[SchemeMap, dict[str, str]]:
+    """By what a layer is, and the smallest block that takes at most (1 + beta) times what the largest takes.
+
+    Depthwise convolutions stay as they are. 3x3 convolutions get patterns where the data are hard, else punched blocks, as all other
+    convolutions do; linear layers get blocks of their matrix. A layer for which the table has none of these stays dense.
+    """
+    chosen: SchemeMap = {}
+    left_alone: dict[str, str] = {}
+    for name, layer in layers.items():
+        if getattr(layer, "groups", 1) > 1:
+            left_alone[name] = "depthwise and grouped convolutions are not pruned by the rules"
+            continue
+        family = _family(layer, is_hard=is_hard)
+        options = [o for o in measured(table, name, layer) if o.sparsity == sparsity and isinstance(parse(o.scheme), family)]
+        if not options:
+            left_alone[name] = f"the latency table has no {family.__name__} of sparsity {sparsity:g} that this layer takes"
+            continue
+        by_size = sorted(options, key=lambda option: _block_size(parse(option.scheme)))
+        times = [time_of(table, name, layer, option) for option in by_size]
+        chosen[name] = next(o for o, time in zip(by_size, times, strict=True) if time <= (1 + beta) * times[-1])
+    return chosen, left_alone
+
+
+def measured(table: LatencyTable, name: str, layer: Layer) -> list[Option]:
+    """What the table has of a layer, dense left out, of the regularities that the layer takes."""
+    found = (Option(timing.scheme, timing.sparsity) for timing in table.layers[name].timings if timing.scheme != DENSE)
+    return [option for option in found if parse(option.scheme).applies_to(layer) is None]
+
+
+def time_of(table: LatencyTable, name: str, layer: Layer, option: Option) -> float:
+    """Seconds, at the density that the option's mask really leaves."""
+    return table.time_s(name, option.scheme, density_of(option, layer.weight.detach()))
+
+
+def density_of(option: Option, weight: torch.Tensor) -> float:
+    return _density(mask_of(option, weight))
+
+
+def predicted_s(table: LatencyTable, layers: Mapping[str, Layer], chosen: SchemeMap) -> float:
+    """Latency of the whole network under a map."""
+    return table.latency_s({name: (o.scheme, density_of(o, layers[name].weight.detach())) for name, o in chosen.items()})
+
+
+class Space:
+    """What a search chooses from: every layer dense or as the table has it; masks and losses by one-shot magnitude."""
+
+    def __init__(self, layers: Mapping[str, Layer], table: LatencyTable) -> None:
+        self.weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+        self.options = {name: (UNPRUNED, *measured(table, name, layer)) for name, layer in layers.items()}
+        self._masks: dict[tuple[str, Option], torch.Tensor] = {}
+        parts = tuple(
+            tuple(table.time_s(name, option.scheme, _density(self.mask(name, option))) for option in options)
+            for name, options in self.options.items()
+        )
+        others = sum(table.time_s(name, DENSE, 1.0) for name in table.layers if name not in layers)
+        self.cost = Cost("latency", "s", parts, table.rest_s + others)
+
+    def policy(self, chosen: SchemeMap) -> Policy:
+        return tuple(options.index(chosen.get(name, UNPRUNED)) for name, options in self.options.items())
+
+    def chosen(self, policy: Policy) -> SchemeMap:
+        """What the policy prunes."""
+        named = {name: options[choice] for (name, options), choice in zip(self.options.items(), policy, strict=True)}
+        return {name: option for name, option in named.items() if option != UNPRUNED}
+
+    def mask(self, name: str, option: Option) -> torch.Tensor:
+        if (name, option) not in self._masks:
+            self._masks[name, option] = mask_of(option, self.weights[name])
+        return self._masks[name, option]
+
+    def losses(self) -> tuple[tuple[float, ...], ...]:
+        """[layer][option] share of the weights' energy (sum of squares) that each option removes."""
+        return tuple(tuple(self._loss(name, option) for option in options) for name, options in self.options.items())
+
+    def _loss(self, name: str, option: Option) -> float:
+        squares = self.weights[name].double().square()
+        return float(squares[~self.mask(name, option)].sum() / squares.sum())
+
+
+def one_shot(
+    network: nn.Module, space: Space, inputs: torch.Tensor, quality: Callable[[nn.Module], float]
+) -> Callable[[Policy], float]:
+    """Quality of the network pruned by magnitude in one shot, its batch-norm set anew on `inputs` [n, ...]: what stands in for training."""
+
+    def evaluate(policy: Policy) -> float:
+        pruned = copy.deepcopy(network)
+        apply_masks(pruned, {name: space.mask(name, option) for name, option in space.chosen(policy).items()})
+        reset_batchnorm(pruned, inputs)
+        return quality(pruned)
+
+    return evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Dynamic programming over weighted losses, as a searcher: the weights, one a layer, are what is searched (SPDY, arXiv:2201.13096).
+
+    Equal weights first; the first half of the trials draws all anew, the second changes a tenth of the best ones.
+    """
+
+    losses: Sequence[Sequence[float]]
+
+    def __call__(self, search: Search, rng: np.random.Generator) -> None:
+        goal = search.goal
+        layers, budget, half = len(self.losses), goal.limit - goal.cost.fixed, search.left // 2
+        best, reached = np.ones(layers), -np.inf
+        weights = best
+        while search.left:
+            policy = allocate(
+                [[w * loss for loss in own] for w, own in zip(weights, self.losses, strict=True)], goal.cost.parts, budget
+            )
+            trial = search.try_(policy)
+            if trial.quality > reached:
+                best, reached = weights, trial.quality
+            if search.left > half:
+                weights = rng.random(layers)
+            else:
+                weights = best.copy()
+                weights[rng.choice(layers, -(-layers // 10), replace=False)] = rng.random(-(-layers // 10))
+
+
+def rule_within(
+    layers: Mapping[str, Layer], table: LatencyTable, limit_s: float, *, beta: float, is_hard: bool
+) -> tuple[SchemeMap, dict[str, str]]:
+    """The rules' map at the mildest strength that was measured and keeps the limit. UserError where none does."""
+    strengths = sorted({t.sparsity for layer in table.layers.values() for t in layer.timings if t.scheme != DENSE})
+    least = predicted_s(table, layers, {})
+    for sparsity in strengths:
+        found = rule_map(layers, table, sparsity, beta=beta, is_hard=is_hard)
+        least = min(least, predicted_s(table, layers, found[0]))
+        if predicted_s(table, layers, found[0]) <= limit_s:
+            return found
+    raise UserError(
+        f"no map by the rules is within {limit_s:.4g} s: by the latency table the fastest takes {least:.4g} s. "
+        f"Measured are sparsities {', '.join(f'{s:g}' for s in strengths)}"
+    )
+
+
+def _family(layer: Layer, *, is_hard: bool) -> type[Regularity]:
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return Block
+    return Pattern if is_hard and tuple(layer.kernel_size) == (3, 3) else BlockPunched
+
+
+def _block_size(regularity: Regularity) -> int:
+    """Weights of a matrix that are decided together."""
+    if isinstance(regularity, BlockPunched):
+        return regularity.filters * regularity.channels
+    return regularity.rows * regularity.columns if isinstance(regularity, Block) else 1
+
+
+def _density(mask: torch.Tensor) -> float:
+    return float(mask.double().mean())

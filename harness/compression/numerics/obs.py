@@ -1,0 +1,184 @@
+"""Exact optimal brain surgery by rows: which weights leave, one after another, and what the others make of it (arXiv:2208.11580, sec. 4).
+
+A layer's rows w [d] share the Hessian H = X X^T of the squared error of the layer's outputs. A *unit* is what leaves together: one weight, or
+a block of neighbouring ones. The loops choose with H^-1 in float32; the weights that stay are then solved for in float64 from the set that
+left: w - H^-1[:,P] (H^-1[P,P])^-1 w_P, which is where the steps lead, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.compression.numerics.native import by_rows, compiled_loops, pointer
+from harness.compression.numerics.regularity import BlockPunched, NOfM, Regularity, Unstructured
+from harness.errors import BuildError, UserError
+
+LOOPS = Path(__file__).with_suffix(".c")
+WIDEST = 32
+"""Weights of a block, at most: what the C loop keeps aside."""
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
+
+
+class Hessian(NamedTuple):
+    """Of one row: the layer's, or its group's, all rows of which share it."""
+
+    matrix: torch.Tensor
+    """[d, d] float64, damped."""
+    inverse: torch.Tensor
+    """[d, d] float64."""
+
+    def scale(self) -> float:
+        """Mean of the diagonal: the loops see H / scale, so that float32 neither overflows nor vanishes."""
+        return float(self.matrix.diagonal().mean())
+
+
+class Units(NamedTuple):
+    """What leaves together in a row whose columns are put in the order `columns`."""
+
+    columns: torch.Tensor
+    """[d] int64: which column of the weight comes first, second ..."""
+    start: Integers
+    """[units + 1] the first column, in that order, of each unit."""
+    group: Integers
+    """[units]"""
+    limit: Integers
+    """[groups] units that a group loses at most."""
+
+
+class Trace(NamedTuple):
+    """In which order units leave each row, if it goes on long enough."""
+
+    order: torch.Tensor
+    """[rows, steps] int64 unit that leaves at each step."""
+    loss: torch.Tensor
+    """[rows, steps] float64: half the growth of the row's squared output error at each step."""
+
+
+def hessian(moment: torch.Tensor, damping: float) -> Hessian:
+    """Of sum x x^T [d, d]; `damping` is a share of the mean of its diagonal. Inputs that are always zero are damped like any other."""
+    diagonal = moment.diagonal()
+    matrix = moment + torch.diag(torch.full_like(diagonal, max(damping * float(diagonal.mean()), 1e-12)))
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if int(failed):
+        raise BuildError(f"the layer's inputs depend on each other too closely to be told apart; raise `damping` ({damping:g})")
+    return Hessian(matrix, torch.cholesky_inverse(factor))
+
+
+def units(regularity: Regularity, shape: torch.Size) -> Units:
+    """Of a weight [out, in/groups, *kernel]; UserError for a regularity whose units reach over several rows."""
+    if isinstance(regularity, NOfM):
+        groups = _numbers(BlockPunched(1, regularity.m), shape)
+        limit = np.full(int(groups.max()) + 1, regularity.m - regularity.n, np.int32)
+        return Units(
+            torch.arange(len(groups)), np.arange(len(groups) + 1, dtype=np.int32), groups.numpy().astype(np.int32), limit
+        )
+    if not (isinstance(regularity, Unstructured) or (isinstance(regularity, BlockPunched) and regularity.filters == 1)):
+        raise UserError(f"`{regularity}`: every filter is pruned by itself here: unstructured, n:m, or block-punched 1xN")
+    numbers = _numbers(regularity, shape)
+    sizes = torch.bincount(numbers)
+    if int(sizes.max()) > WIDEST:
+        raise UserError(f"`{regularity}`: up to {WIDEST} weights can leave together")
+    start = np.concatenate([[0], sizes.cumsum(0).numpy()]).astype(np.int32)
+    return Units(torch.argsort(numbers, stable=True), start, np.zeros(len(sizes), np.int32), np.array([len(sizes)], np.int32))
+
+
+def _numbers(regularity: Regularity, shape: torch.Size) -> torch.Tensor:
+    """[d] int64: which unit of its row each weight belongs to."""
+    row = torch.Size((1, *shape[1:]))
+    scores = regularity.scores(torch.ones(row))
+    return regularity.spread(torch.arange(scores.numel()).view_as(scores), row).flatten()
+
+
+def traces(rows: torch.Tensor, h: Hessian, of: Units, steps: int) -> Trace:
+    """Remove `steps` units from each row [rows, d] float64, always the one that costs the least then, and go on with the row made up."""
+    inverse = (h.inverse * h.scale()).float()[of.columns][:, of.columns].contiguous().numpy()
+    weight = rows.float()[:, of.columns].contiguous().numpy()
+    order, loss = np.zeros((len(rows), steps), np.int32), np.zeros((len(rows), steps), np.float32)
+    loops = compiled_loops(LOOPS)
+
+    def prune(part: slice) -> int:
+        if loops is None:
+            return _prune(weight[part], inverse, of, order[part], loss[part])
+        sizes = (weight[part].shape[0], weight.shape[1], len(of.group), steps, len(of.limit))
+        floats = pointer(weight[part], np.float32), pointer(inverse, np.float32)
+        integers = tuple(pointer(array, np.int32) for array in (of.start, of.group, of.limit, order[part]))
+        return int(loops.prune_rows(*sizes, *floats, *integers, pointer(loss[part], np.float32)))
+
+    by_rows(prune, len(rows), "optimal brain surgery")
+    return Trace(torch.from_numpy(order).long(), torch.from_numpy(loss).double() * h.scale())
+
+
+def kept_units(found: Trace, count: int, removed: int) -> torch.Tensor:
+    """bool [rows, count]: the `removed` smallest losses of all rows say how many units each row gives up, its trace says which.
+
+    Equal losses leave in the order of the rows. (OBC, sec. 4.2: the steps of a row are only ever taken in their order.)
+    """
+    smallest = torch.argsort(found.loss.flatten(), stable=True)[:removed]
+    counts = torch.bincount(smallest // found.loss.shape[1], minlength=len(found.loss))
+    leaves = torch.arange(found.loss.shape[1]) < counts[:, None]
+    kept = torch.ones(len(found.loss), count, dtype=torch.bool)
+    rows, steps = leaves.nonzero(as_tuple=True)
+    kept[rows, found.order[rows, steps]] = False
+    return kept
+
+
+def kept_weights(kept: torch.Tensor, of: Units) -> torch.Tensor:
+    """bool [rows, d] of bool [rows, units], in the weight's own order of columns."""
+    widths = torch.from_numpy(np.diff(of.start)).long()
+    mask = torch.empty(len(kept), len(of.columns), dtype=torch.bool)
+    mask[:, of.columns] = kept.repeat_interleave(widths, 1)
+    return mask
+
+
+def compensated(rows: torch.Tensor, kept: torch.Tensor, h: Hessian) -> torch.Tensor:
+    """[rows, d] float64: what is not kept is 0, and the others are the best there is for that: w - H^-1[:,P] (H^-1[P,P])^-1 w_P.
+
+    Where less is kept than removed, the same by the smaller system w_S + (H[S,S])^-1 H[S,P] w_P.
+    """
+    solved = torch.zeros_like(rows)
+    for row, (weights, keep) in enumerate(zip(rows, kept, strict=True)):
+        stays, goes = keep.nonzero().flatten(), (~keep).nonzero().flatten()
+        if len(goes) == 0:
+            solved[row] = weights
+        elif len(goes) <= len(stays):
+            factor = torch.linalg.cholesky(h.inverse[goes][:, goes])
+            solved[row] = weights - h.inverse[:, goes] @ torch.cholesky_solve(weights[goes, None], factor)[:, 0]
+            solved[row, goes] = 0.0
+        elif len(stays):
+            lost = h.matrix[stays][:, goes] @ weights[goes, None]
+            factor = torch.linalg.cholesky(h.matrix[stays][:, stays])
+            solved[row, stays] = weights[stays] + torch.cholesky_solve(lost, factor)[:, 0]
+    return solved
+
+
+def downdated(inverse: npt.NDArray[np.float64], p: int) -> npt.NDArray[np.float64]:
+    """H^-1 without the row and column p of H, left in place as zeros (OBC, lemma 1)."""
+    less: npt.NDArray[np.float64] = inverse - np.outer(inverse[:, p], inverse[p]) / inverse[p, p]
+    less[p] = less[:, p] = 0.0
+    return less
+
+
+def _prune(weight: Floats, inverse: Floats, of: Units, order: Integers, loss: Floats) -> int:
+    """The loop of `prune_rows` in obs.c, in float64: fills order and loss [rows, steps]."""
+    for row, chosen, lost in zip(weight, order, loss, strict=True):
+        w, current = row.astype(np.float64), inverse.astype(np.float64)
+        left, alive = of.limit.copy(), np.ones(len(of.group), bool)
+        members = [np.arange(first, last) for first, last in zip(of.start, of.start[1:], strict=False)]
+        for step in range(len(chosen)):
+            open_units = np.flatnonzero(alive & (left[of.group] > 0))
+            losses = [w[p] @ np.linalg.solve(current[np.ix_(p, p)], w[p]) for p in (members[unit] for unit in open_units)]
+            unit = int(open_units[int(np.argmin(losses))])
+            chosen[step], lost[step] = unit, 0.5 * min(losses)
+            for p in members[unit]:
+                w -= current[:, p] * (w[p] / current[p, p])
+                w[p] = 0.0
+                current = downdated(current, p)
+            alive[unit] = False
+            left[of.group[unit]] -= 1
+    return 0

@@ -1,0 +1,195 @@
+"""Latency tables: how long each layer of a network takes on a device, by how its weights are pruned and how many of them stay.
+
+`assay latency-table` measures one (`harness/tabulate.py`); methods look times up in it. What it does not hold is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+from harness.errors import UserError, nearest
+from harness.weights import named_file
+from results.record import Origin
+
+SCHEMA: Literal[1] = 1
+DENSE = "dense"
+"""The scheme of a layer whose weights all stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One layer under one scheme at one strength."""
+
+    scheme: str
+    sparsity: float
+    """That was asked for."""
+    density: float
+    """Weights that really stayed, of all."""
+    samples_s: tuple[float, ...]
+    """The layer's time in the runtime's own profile of a whole inference, one a round."""
+
+    @property
+    def time_s(self) -> float:
+        return median(self.samples_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    shape: tuple[int, ...]
+    """Of its weights: [out, in/groups, *kernel]."""
+    timings: tuple[Timing, ...]
+
+    def schemes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(timing.scheme for timing in self.timings))
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The whole network with one scheme in all layers that take it: what the sum over layers is held against."""
+
+    scheme: str
+    sparsity: float
+    latency_s: tuple[float, ...]
+    """Median latency of each round's launch."""
+    rest_s: tuple[float, ...]
+    """Sum over the operators that are no layers, in the profile of the same round."""
+    records: tuple[str, ...]
+    """In the store, with all samples."""
+
+
+class Prediction(NamedTuple):
+    network: Network
+    predicted_s: float
+    measured_s: float
+
+    @property
+    def error(self) -> float:
+        """Share of the measured latency by which the prediction is above it."""
+        return self.predicted_s / self.measured_s - 1
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    model: str
+    """Label of the model that it was measured on."""
+    data: str
+    backend: str
+    target: str
+    threads: int
+    origin: Origin
+    machine_key: str
+    software: Mapping[str, Any]
+    """What the networks were made and measured with."""
+    sampling: Mapping[str, Any]
+    seed: int
+    layers: Mapping[str, Layer]
+    """By dotted module name."""
+    networks: tuple[Network, ...]
+    schema: Literal[1] = SCHEMA
+
+    @functools.cached_property
+    def rest_s(self) -> float:
+        """What an inference takes in operators that are no layers: the median over all networks and rounds."""
+        return median(time for network in self.networks for time in network.rest_s)
+
+    def time_s(self, layer: str, scheme: str, density: float) -> float:
+        """Of one layer, between two measured densities of its scheme in proportion. UserError for anything beyond them."""
+        found = self._layer(layer)
+        points = sorted((t.density, t.time_s) for t in found.timings if t.scheme in (scheme, DENSE))
+        if scheme not in found.schemes():
+            raise UserError(
+                f"the latency table of {self.model} has no `{scheme}` for layer `{layer}`.{nearest(scheme, found.schemes())} "
+                f"Measured are {', '.join(found.schemes())}"
+            )
+        at = bisect_left([d for d, _ in points], density - 1e-9)
+        if at == len(points) or (at == 0 and not math.isclose(points[0][0], density, abs_tol=1e-6)):
+            raise UserError(
+                f"the latency table of {self.model} has `{scheme}` of layer `{layer}` measured at densities "
+                f"{points[0][0]:.4g} to {points[-1][0]:.4g}, not at {density:.4g}; measure a sparsity of {1 - density:.4g} too"
+            )
+        above, time = points[at]
+        if at == 0 or math.isclose(above, density, abs_tol=1e-6):
+            return time
+        below, before = points[at - 1]
+        return before + (time - before) * (density - below) / (above - below)
+
+    def latency_s(self, chosen: Mapping[str, tuple[str, float]]) -> float:
+        """Of the whole network, its layers under (scheme, density); those that are not named are dense."""
+        for layer in chosen:
+            self._layer(layer)
+        return self.rest_s + math.fsum(self.time_s(layer, *chosen.get(layer, (DENSE, 1.0))) for layer in self.layers)
+
+    def check_fits(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """UserError unless it was measured on a network of these layers [out, in/groups, *kernel]."""
+        other = [name for name in shapes if name not in self.layers or self.layers[name].shape != shapes[name]]
+        if other:
+            known = self.layers.get(other[0])
+            raise UserError(
+                f"the latency table was measured on {self.model}, not on this network: its layer `{other[0]}` is {list(shapes[other[0]])}, "
+                f"there {'is none' if known is None else f'it is {list(known.shape)}'}"
+            )
+
+    def predictions(self) -> list[Prediction]:
+        """Of each network that the table was made of, in its order: how well its layers add up to the whole."""
+        return [
+            Prediction(network, self.latency_s(self._chosen(network)), median(network.latency_s)) for network in self.networks
+        ]
+
+    def _chosen(self, network: Network) -> dict[str, tuple[str, float]]:
+        timings = ((name, timing) for name, layer in self.layers.items() for timing in layer.timings)
+        asked = (network.scheme, network.sparsity)
+        return {name: (t.scheme, t.density) for name, t in timings if (t.scheme, t.sparsity) == asked}
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        document["layers"] = {name: dataclasses.asdict(layer) for name, layer in self.layers.items()}
+        document["networks"] = [dataclasses.asdict(network) for network in self.networks]
+        return document
+
+    def _layer(self, name: str) -> Layer:
+        if name not in self.layers:
+            raise UserError(f"the latency table of {self.model} has no layer `{name}`.{nearest(name, self.layers)}")
+        return self.layers[name]
+
+
+def load_table(table: str) -> LatencyTable:
+    """From the file that a method's parameter names. UserError where it is no latency table."""
+    return read_table(named_file("table", table, "`assay latency-table` makes one"))
+
+
+def read_table(path: Path) -> LatencyTable:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        table = TypeAdapter(LatencyTable).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise UserError(f"{path}: not a latency table: {where}: {first['msg']}; `assay latency-table` makes one") from None
+    _check(table, path)
+    return table
+
+
+def _check(table: LatencyTable, path: Path) -> None:
+    timings = [timing for layer in table.layers.values() for timing in layer.timings]
+    samples = [s for t in timings for s in t.samples_s] + [s for n in table.networks for s in (*n.latency_s, *n.rest_s)]
+    if not table.networks or not table.layers or not all(timing.samples_s for timing in timings):
+        raise UserError(f"{path}: a latency table without a measurement; make it again with `assay latency-table`")
+    if not all(math.isfinite(sample) and sample >= 0 for sample in samples):
+        raise UserError(f"{path}: a time in it is negative or not finite; make it again with `assay latency-table`")
+    for name, layer in table.layers.items():
+        if DENSE not in layer.schemes():
+            raise UserError(f"{path}: layer `{name}` was not measured dense; make it again with `assay latency-table`")
+
+
+def write_table(table: LatencyTable, path: Path) -> None:
+    path.write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")

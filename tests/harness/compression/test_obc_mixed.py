@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from harness.compression import Compressed
+from harness.compression.numerics.layers import weighted_layers
+from harness.compression.obc_mixed import METHOD
+from harness.context import Context
+from harness.data.digits import DATA
+from harness.errors import UserError
+from harness.latency_table import LatencyTable, Layer, Network, Timing, write_table
+from harness.train import evaluate
+
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("compiler_cache")]
+NewContext = Callable[..., Context]
+FEW: dict[str, Any] = {"calibration_samples": 128, "search_examples": 64}
+
+
+def chosen(compressed: Compressed) -> Mapping[str, Any]:
+    (event,) = (event for event in compressed.log if event["event"] == "budget")
+    return event
+
+
+def lost(compressed: Compressed) -> float:
+    """Sum of the layers' errors, by hand: what `choose: error` makes least."""
+    errors: dict[str, dict[str, float]] = compressed.log[0]["errors"]
+    return sum(errors[name][option] for name, option in chosen(compressed)["options"].items())
+
+
+@pytest.mark.parametrize("choose", ["error", "loss", "spdy", "random", "uniform"])
+def test_the_budget_is_kept_and_every_way_to_choose_prunes(
+    cnn: nn.Module, new_context: NewContext, choose: Literal["error", "loss", "spdy", "random", "uniform"]
+) -> None:
+    method = METHOD(budget=0.4, choose=choose, sparsities=(0.5, 0.7, 0.9), trials=8, **FEW)
+    (member,) = (compressed := method.compress(cnn, DATA(), new_context())).members
+    found = chosen(compressed)
+    assert member.claims.nonzero_macs == found["reached"] <= found["limit"] == 0.4 * member.claims.macs
+    assert found["dense"] == member.claims.macs
+    if choose == "uniform":
+        assert len(set(found["options"].values())) == 1
+
+
+@pytest.mark.parametrize("resource", ["bops", "bytes"])
+def test_bits_and_sparsity_are_chosen_together(
+    cnn: nn.Module, new_context: NewContext, resource: Literal["bops", "bytes"]
+) -> None:
+    method = METHOD(budget=0.12, resource=resource, sparsities=(0.5,), bits=(2, 4, 8), **FEW)
+    compressed = method.compress(cnn, DATA(), new_context())
+    found = chosen(compressed)
+    assert found["reached"] <= found["limit"]
+    assert any("bit" in option for option in found["options"].values())
+    assert evaluate(compressed.members[0].module, DATA().load("test"))["top1"] > 0.9
+
+
+def test_what_each_layer_gets_errs_less_than_all_layers_alike_within_the_same_budget(
+    cnn: nn.Module, new_context: NewContext
+) -> None:
+    mixed, uniform = (METHOD(budget=0.3, choose=c, **FEW).compress(cnn, DATA(), new_context()) for c in ("error", "uniform"))
+    assert lost(mixed) < lost(uniform)
+    assert len(set(chosen(mixed)["options"].values())) > 1
+
+
+def test_a_layer_that_the_regularity_does_not_fit_may_still_take_fewer_bits(cnn: nn.Module, new_context: NewContext) -> None:
+    method = METHOD(budget=0.2, resource="bytes", regularity="2:4", sparsities=(0.5,), bits=(4,), **FEW)
+    options = chosen(method.compress(cnn, DATA(), new_context()))["options"]
+    assert options["conv1"] in ("dense", "dense, 4 bit")  # one input channel
+    left = METHOD(budget=0.9, regularity="2:4", sparsities=(0.5,), **FEW).compress(cnn, DATA(), new_context()).left_alone
+    assert "no multiple of 4" in left["conv1"]
+
+
+def test_a_budget_that_nothing_keeps_is_a_user_error(cnn: nn.Module, new_context: NewContext) -> None:
+    with pytest.raises(UserError, match="no choice keeps the budget"):
+        METHOD(budget=0.05, sparsities=(0.5,), **FEW).compress(cnn, DATA(), new_context())
+
+
+def test_a_measured_latency_is_a_budget(cnn: nn.Module, new_context: NewContext, tmp_path: Path) -> None:
+    """On a device where only pruning `conv3` saves anything, `conv3` alone is pruned."""
+    layers = {
+        name: Layer(
+            tuple(layer.weight.shape),
+            tuple(
+                Timing(
+                    "unstructured" if s else "dense",
+                    s,
+                    1 - round(s * layer.weight.numel()) / layer.weight.numel(),
+                    (2.0 - s if name == "conv3" else 1.0,),
+                )
+                for s in (0.0, 0.5, 0.9)
+            ),
+        )
+        for name, layer in weighted_layers(cnn).items()
+    }
+    whole = Network("dense", 0.0, (1.0 + 5.0,), (1.0,), ())
+    table = LatencyTable("cnn", "digits", "b", "t", 1, "measured", "m", {}, {}, 0, layers, (whole,))
+    write_table(table, tmp_path / "table.json")
+    method = METHOD(budget=0.87, resource="latency", table=str(tmp_path / "table.json"), sparsities=(0.5, 0.9), **FEW)
+    found = chosen(method.compress(cnn, DATA(), new_context()))
+    assert found["unit"] == "s"
+    assert {name for name, option in found["options"].items() if option != "dense"} == {"conv3"}
+    assert found["reached"] == pytest.approx(5.1, abs=0.02) and found["reached"] <= found["limit"] == pytest.approx(0.87 * 6)
+
+
+def test_a_search_that_was_killed_goes_on_from_its_journal(cnn: nn.Module, new_context: NewContext) -> None:
+    method = METHOD(budget=0.4, choose="random", sparsities=(0.5, 0.9), trials=6, **FEW)
+    context = new_context()
+    first = method.compress(cnn, DATA(), context)
+    assert any(context.journal.iterdir())
+    again = method.compress(cnn, DATA(), Context(0, DATA(), context.recipe, context.criterion, context.journal))
+    assert chosen(first) == chosen(again)
+    assert first.log == again.log
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ('{"resource": "latency"}', "go together"),
+        ('{"table": "x.json"}', "go together"),
+        ('{"resource": "latency", "table": "x.json", "bits": [4]}', "change no latency"),
+        ('{"sparsities": []}', "nothing to choose from"),
+        ('{"budget": 1.0}', "less than 1"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused(document: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(METHOD).validate_json(json.dumps({"budget": 0.5} | json.loads(document)), strict=True)
