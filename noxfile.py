@@ -18,7 +18,7 @@ ENVIRONMENT = Path(".nox/assay")
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 """Every runtime that can share the environment: in it where tests are run, so that none of theirs is skipped."""
-AT_ONCE = ("--numprocesses", "2", "--dist", "loadgroup")
+AT_ONCE = ("--numprocesses", "2")
 """Half of what the tests take is waiting for devices; tests/conftest.py says which tests stay together."""
 SYSTEM_PACKAGES = {
     "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",

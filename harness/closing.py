@@ -78,8 +78,8 @@ def measured(run: Run, trial: Trial, device: Json, voided: Sequence[Json]) -> Re
             "a single layer has no quality of its own",
         ),
     )
-    energy = Measurement("energy", "J", target.origin, "not measured", None, f"target `{target.name}` has no meter")
-    measurements = (*measure.measurements(launches, target), *quality, measure.artifact_size(trial.artifact), energy)
+    energy = trial.energy.measurements
+    measurements = (*measure.measurements(launches, target), *quality, measure.artifact_size(trial.artifact), *energy)
     provenance = _provenance(run, trial, device, voided)
     return closed(
         run,
@@ -151,6 +151,7 @@ def _provenance(run: Run, trial: Trial, device: Json, voided: Sequence[Json]) ->
         "sampling": run.document["sampling"],
         "seeds": {"suite": run.seed},
         **trial.profile,
+        **trial.energy.provenance,
     }
 
 

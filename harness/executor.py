@@ -274,4 +274,6 @@ def _log_tail(step: Step) -> str:
     path = log_path(step)
     if not path.exists():
         return ""
-    return path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
+    with path.open("rb") as log:  # no more of it than is kept: it may be large
+        log.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
+        return log.read(_LOG_TAIL_BYTES).decode("utf-8", "replace")

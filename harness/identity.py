@@ -14,14 +14,15 @@ from targets.facts import machine_facts, machine_key
 from targets.target import Target
 from targets.transports import connect
 
-_MEASURING_SOURCES = ("trial.py", "visit.py", "measure.py", "check.py", "criterion.py", "backend.py", "runners/*.py")
+_MEASURING_SOURCES = ("trial.py", "visit.py", "measure.py", "energy.py", "check.py", "criterion.py", "backend.py", "runners/*.py")
 
 
 def identify(suite: Suite, targets: Mapping[str, Target]) -> Callable[[Point], str]:
     """A function that hashes all of it for one point of the matrix. Devices are not touched; this machine is."""
     sampling = dataclasses.asdict(dataclasses.replace(suite.sampling, retries=0))  # who tries more often gets no other numbers
     measuring = [sampling, suite.seed, sources_sha256(_MEASURING_SOURCES), versions(("numpy",))]
-    machines = {name: canonical_sha256([measuring, _machine(targets[name])]) for name in suite.targets}
+    meters = {name: list(targets[name].meters) if suite.sampling.energy_s else [] for name in suite.targets}
+    machines = {name: canonical_sha256([measuring, _machine(targets[name]), meters[name]]) for name in suite.targets}
 
     def of(point: Point) -> str:
         workload, method, backend, target, operating_point = point

@@ -96,6 +96,10 @@ class LatencyTable:
     networks: tuple[Network, ...]
     schema: Literal[1] = SCHEMA
 
+    def facts(self) -> dict[str, Any]:
+        """What a time that is looked up here is a time of."""
+        return {"origin": self.origin, "target": self.target, "backend": self.backend, "threads": self.threads}
+
     @functools.cached_property
     def rest_s(self) -> float:
         """What an inference takes in operators that are no layers: the median over all networks and rounds."""

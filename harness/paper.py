@@ -13,7 +13,8 @@ from targets.document import Document, Place, Reader
 
 METRICS = (
     "latency", "speedup", "claimed_speedup", "quality", "quality_change", "artifact_size", "claimed_size_ratio", "claimed_params_ratio",
-    "peak_memory", "model_memory", "instructions", "energy", "macs", "nonzero_macs", "params", "nonzero_params", "weight_bits", "weight_bytes",
+    "peak_memory", "model_memory", "instructions", "energy", "energy_net", "power", "peak_power",
+    "macs", "nonzero_macs", "params", "nonzero_params", "weight_bits", "weight_bytes",
 )  # fmt: skip
 """What a paper may print: measurements, claims, and ratios to the baseline."""
 

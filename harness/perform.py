@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import own_file, plugins
 from harness.cache import appearing, cache_root, locked
@@ -20,6 +20,9 @@ from harness.models import FileModel
 from harness.steps import Kind, Step
 from harness.weights import weights_file
 from results.record import canonical_json
+
+if TYPE_CHECKING:
+    from harness.compression import Claims
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is."""
@@ -109,8 +112,8 @@ def _compress(task: Task) -> None:
     test = data.load("test", EXAMPLES).inputs
     _save_network(task.folder, member.module, member.reference, test, compressed.calibration, member.unrounded)
     facts = {
+        **_claimed(member.claims),
         "numeric": compressed.numeric,
-        "claims": dataclasses.asdict(member.claims),
         "quantization": None if compressed.quantization is None else dataclasses.asdict(compressed.quantization),
         "left_alone": compressed.left_alone,
         "log": [*compressed.log],
@@ -132,8 +135,19 @@ def _layer(task: Task) -> None:
     with np.load(task.needs[0] / "examples.npz") as stored:
         layer, layer_inputs = cut_layer(task.needs[0] / "module.pt2", task.inputs["layer"], stored["inputs"])
     _save_network(task.folder, layer, layer, layer_inputs, None, None)
-    claimed = claims(layer, layer_inputs[:1], weight_bits=int(whole["claims"]["weight_bits"]), sparse=True)
-    (task.folder / "compressed.json").write_text(canonical_json(whole | {"claims": dataclasses.asdict(claimed)}))
+    names = {name: f"{task.inputs['layer']}.{name.removeprefix('layer.')}" for name, _ in layer.named_parameters()}
+
+    def its(own: str) -> dict[str, int]:
+        return {name: whole["stored"][own][there] for name, there in names.items() if there in whole["stored"][own]}
+
+    claimed = claims(layer, layer_inputs[:1], sparse=True, stored_bits=its("stored_bits"), scales=its("scales"))
+    (task.folder / "compressed.json").write_text(canonical_json(whole | _claimed(claimed)))
+
+
+def _claimed(claims: Claims) -> dict[str, Any]:
+    """What a record shows of the claims, and apart from it what each weight takes, which tells a layer's own."""
+    shown = dataclasses.asdict(claims)
+    return {"stored": {own: shown.pop(own) for own in ("stored_bits", "scales")}, "claims": shown}
 
 
 def _save_network(folder: Path, module: Any, reference: Any, examples: Any, calibration: Any, unrounded: Any) -> None:

@@ -235,10 +235,15 @@ def _validated(family: str, name: str, plugin: Any, params: dict[str, Any]) -> A
             raise UserError(
                 f"parameter `{first['loc'][0]}` of {FAMILIES[family].noun} `{name}` is required: it has no default"
             ) from None
-        where = ".".join(str(part) for part in first["loc"]) or name
+        if not first["loc"] and first["type"] == "value_error":  # what its __post_init__ says of parameters together
+            raise UserError(f"{FAMILIES[family].noun} `{name}`: {first['ctx']['error']}") from None
+        parameter, *inner = first["loc"] or (name,)
+        where = ".".join(map(str, [parameter, *(part for part in inner if isinstance(part, int))]))
+        kind = _kinds(plugin, include_extras=True).get(str(parameter))
+        says = f"expected {_kind_text(kind)}" if typing.get_origin(kind) in (typing.Union, types.UnionType) else first["msg"]
         given = first.get("input")
-        raise UserError(f"parameter `{where}` of {FAMILIES[family].noun} `{name}`: {first['msg']}, not {given!r}") from None
-    except (TypeError, ValueError) as error:
+        raise UserError(f"parameter `{where}` of {FAMILIES[family].noun} `{name}`: {says}, not {given!r}") from None
+    except (TypeError, ValueError, UserError) as error:
         raise UserError(f"{FAMILIES[family].noun} `{name}`: {error}") from error
 
 

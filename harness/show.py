@@ -87,11 +87,9 @@ def rows(what: str) -> list[Row]:
     if what == "suites":
         return [{"name": path.stem, "about": _about(path)} for path in shipped_suites()]
     if what == "meters":
-        import pkgutil
+        from targets import meters
 
-        import targets.meters
-
-        return [{"name": module.name} for module in pkgutil.iter_modules(targets.meters.__path__)]
+        return [{"name": name, "about": meters.summary(name)} for name in meters.names()]
     return [_plugin_row(what, name) for name in plugins.names(what)]
 
 

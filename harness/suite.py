@@ -112,6 +112,12 @@ class Sampling:
     """After the timing, one more launch under the runtime's own profiler, where it has one, and the roofline of the machine."""
     evaluation_size: Annotated[int, Ge(1)] | None = None
     """Test examples that accuracy is measured on; None: all."""
+    energy_s: Annotated[float, Ge(0), Le(3600)] = 0.0
+    """Least seconds of steady looping that energy is measured over, on targets that have a meter; 0: no energy. MLPerf Tiny asks for 10."""
+    energy_windows: Annotated[int, Ge(1), Le(100)] = 5
+    """Such windows a cell, each a process launch of its own."""
+    idle_s: Annotated[float, Ge(0), Le(600)] = 5.0
+    """The device idles so long before and after the windows, which tells its net energy; 0: gross energy alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,10 +115,10 @@ def tabulate(
 
 def shapes(workload: Workload) -> dict[str, tuple[int, ...]]:
     """Of each layer's weights, by dotted name."""
-    from harness.compression.numerics.layers import weighted_layers
+    from harness.compression.numerics import layers
 
     network = plugins.instantiate("models", workload.model).build(plugins.named("data", workload.data).spec)
-    return {name: tuple(layer.weight.shape) for name, layer in weighted_layers(network).items()}
+    return layers.shapes(network)
 
 
 def table_of(

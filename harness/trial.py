@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ import numpy as np
 
 from harness import measure, plugins
 from harness.artifact import Artifact
+from harness.energy import Spent, spent
 from harness.plan import Cell
 from harness.profiling import profiled
 from harness.steps import Step
 from harness.suite import Sampling
 from results.record import Measurement
+from targets.power.work import Work
 from targets.session import CommandFailed, Session
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ class Trial:
     """By round."""
     profile: dict[str, Any] = field(default_factory=dict)
     """Provenance of the profile, or why there is none; empty where none was asked for."""
+    energy: Spent = field(default_factory=Spent)
+    """Of an inference, or why there is none."""
 
     @property
     def network(self) -> Path:
@@ -93,6 +98,12 @@ class Trial:
         expected = [output[self._rows] for output in self.answer.outputs]
         measure.require(measure.check(launch.outputs, expected, "same"))
         return launch
+
+    def spend(self, session: Session, sampling: Sampling) -> None:
+        """The energy of an inference. The measurement is whole already: a meter that fails costs it nothing but the reason."""
+        claims, batch = json.loads((self.network / "compressed.json").read_text())["claims"], self.cell.point.batch
+        work = Work(batch * claims["macs"], batch * claims["nonzero_macs"], claims["weight_bytes"], self.cell.numeric)
+        self.energy = spent(session, self.cell.target, sampling, work, lambda longer: self.time(session, longer))
 
     def look_inside(self, session: Session, sampling: Sampling) -> None:
         """Where the time goes. The measurement is whole already: a profiler that fails costs it nothing but a remark."""

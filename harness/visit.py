@@ -148,6 +148,12 @@ class _Block:
                         self._launch(session, trial, round_, position)
         self._look(session, control)
         for trial in list(self.open.values()):
+            with self._closing(session, trial):
+                trial.spend(session, self.sampling)
+            if trial.cell.key not in self.open:
+                continue
+            if self.sampling.energy_s and self.target.meters:
+                self._look(session, control)
             if self.sampling.profile:
                 trial.look_inside(session, self.sampling)
             self.desk.append(trial.cell, measured(self.run, trial, self.device, self.voided))

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from reports.dots import is_thinned, sample_dots
+from reports.energy import FLAGS, flag_words
 from reports.findings import Findings, Quantity, tier_of, timed_values
 from reports.history_plot import plot_of_cell
 from reports.launches import launch_table
@@ -17,6 +18,7 @@ from reports.layers import profiled
 from reports.matrix import AS_IT_WAS, AXES, Place, axis_title, place_of
 from reports.metrics import title_of
 from reports.page import MEANINGS, templates, traced
+from reports.power_plot import power_plot
 from reports.rounding import alone, scale_for
 from reports.sentences import cell_sentence
 from reports.tree import json_tree, listed, section
@@ -29,7 +31,8 @@ PERCENTILES = (90, 99)
 MIN_DOTS = 8
 """Fewer samples are listed, not drawn."""
 MAX_DOWNLOADS = 400
-"""A report of more cells has no file of raw samples beside each page: one is some 50 kB, and `assay show` prints it."""
+MAX_DOWNLOADED = 1_000_000
+"""A report of more cells, or of more samples (traces of fast meters), has no file of raw samples beside each page: `assay show` prints it."""
 NOISE: Mapping[str, str] = {
     stats.WIDE: "single samples scatter; the interval, which is over launches, holds all the same",
     stats.FAR: "something interrupted the network now and then",
@@ -41,6 +44,7 @@ NOISE: Mapping[str, str] = {
     "warmup_capped": "warm-up ended by its time limit before the samples were steady",
     "major_faults": "pages were read from disk while samples were taken; memory was short",
     "throttled": "the device lowered its clock to cool down while samples were taken",
+    **FLAGS,
 }
 """What each noise flag means, and what mends it."""
 PASSED_BY = ("rule", "passed", "reason")
@@ -58,6 +62,8 @@ class Reading(NamedTuple):
     """Each flag with its meaning."""
     plot: Markup | None = None
     thinned: bool = False
+    is_power: bool = False
+    """The plot is of power over time, and there is no number."""
 
 
 class Made(NamedTuple):
@@ -108,7 +114,10 @@ def cell_page(findings: Findings, record: Record) -> str:
 
 def has_downloads(findings: Findings) -> bool:
     """Whether each cell's page has its raw samples beside it."""
-    return len(findings.matrix.records) <= MAX_DOWNLOADS
+    records = findings.matrix.records
+    if len(records) > MAX_DOWNLOADS:
+        return False
+    return sum(len(m.samples) for r in records.values() for m in r.measurements if m.samples is not None) <= MAX_DOWNLOADED
 
 
 def rerun(record: Record) -> str | None:
@@ -189,11 +198,21 @@ def _reading(findings: Findings, record: Record, measurement: Measurement) -> Re
     quantity = findings.quantity(record, metric)
     if samples is None or quantity.value is None:
         return Reading(title, None, quantity.missing, tuple(_facts(record, measurement, None)))
+    if metric == "power_trace":
+        return Reading(
+            title,
+            None,
+            None,
+            tuple(_facts(record, measurement, None)),
+            quantity.remarks,
+            plot=power_plot(samples, title),
+            is_power=True,
+        )
     plot = None
     if len(timed_values(samples)) >= MIN_DOTS and measurement.unit != "1":
         scale = scale_for(measurement.unit, metric, [quantity.value])
         plot = sample_dots(samples, scale, quantity.value, f"{title} in {scale.unit}, every sample in the order taken")
-    flags = dict.fromkeys((*measurement.flags, *(stats.unstable(samples) if measurement.unit == "s" else ())))
+    flags = dict.fromkeys((*map(flag_words, measurement.flags), *(stats.unstable(samples) if measurement.unit == "s" else ())))
     return Reading(
         title,
         traced(alone(metric, quantity), record.id, metric, quantity.value, quantity.low, quantity.high),

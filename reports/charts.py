@@ -18,7 +18,8 @@ from reports.strength import strengths
 from results.record import Record
 
 MEASURED = (
-    "quality", "quality_change", "latency", "speedup", "energy", "power", "peak_memory", "model_memory", "artifact_size", "instructions",
+    "quality", "quality_change", "latency", "speedup", "energy", "energy_net", "power", "peak_power", "peak_memory",
+    "model_memory", "artifact_size", "instructions",
 )  # fmt: skip
 CLAIMED: Mapping[str, str] = {
     **dict.fromkeys(("nonzero_macs", "nonzero_params", "weight_bytes", "weight_bits"), "low"),

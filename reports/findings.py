@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from reports.energy import flag_words, meter_remark
 from reports.matrix import Matrix, Place, arrange, place_of
 from reports.metrics import title_of
 from reports.tree import section
@@ -132,7 +133,7 @@ def examine(run: Run, records: Sequence[Record]) -> Findings:
     """Compute every number of a run. Only cells whose status is ok have any: a wrong answer has no latency."""
     matrix = arrange(run, records)
     placed = {place: record for place, record in matrix.records.items() if record.status == "ok"}
-    measured = {r.id: {m.metric: quantity_of(m) for m in r.measurements} for r in placed.values()}
+    measured = {r.id: {m.metric: _by_meter(r, m.metric, quantity_of(m)) for m in r.measurements} for r in placed.values()}
     comparisons, why_no_ratio = _compare(matrix, placed, measured)
     changes, why_no_change = _changes(matrix, placed, measured)
     quantities = {
@@ -195,7 +196,7 @@ def quantity_of(measurement: Measurement) -> Quantity:
     if not np.isfinite(values).all():
         return Quantity(unit, missing="a sample is not a finite number", origin=measurement.origin)
     remarks = tuple(ORIGIN_REMARKS[measurement.origin] for _ in range(measurement.origin != "measured"))
-    noise = (*measurement.flags, *(stats.unstable(samples) if unit == "s" else ()))
+    noise = (*map(flag_words, measurement.flags), *(stats.unstable(samples) if unit == "s" else ()))
     if noise:
         remarks += (f"unstable: {'; '.join(dict.fromkeys(noise))}",)
     if measurement.metric not in QUALITIES and float(values.min()) == float(values.max()):
@@ -204,6 +205,12 @@ def quantity_of(measurement: Measurement) -> Quantity:
     assert interval is not None
     ends = interval.estimate, interval.low, interval.high
     return Quantity(unit, *ends, origin=measurement.origin, remarks=remarks, interval_method=interval.method)
+
+
+def _by_meter(record: Record, metric: str, quantity: Quantity) -> Quantity:
+    """What a meter told bears how far the meter may be believed."""
+    remark = meter_remark(record, metric)
+    return quantity if remark is None or quantity.value is None else quantity._replace(remarks=(*quantity.remarks, remark))
 
 
 def _quality(record: Record, measured: Mapping[str, Quantity]) -> dict[str, Quantity]:

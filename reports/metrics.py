@@ -46,8 +46,13 @@ METRICS: Mapping[str, Metric] = {
         exact=True,
         meaning="what one inference (one batch) executes, counted by the CPU: no time, nor a hint at one",
     ),
-    "energy": Metric("energy", "low"),
-    "power": Metric("power", "low"),
+    "energy": Metric(
+        "energy", "low", meaning="that one inference (one batch) takes while it is repeated steadily, idle draw included (gross)"
+    ),
+    "energy_net": Metric("net energy", "low", meaning="the same less what the device draws when it idles"),
+    "power": Metric("average power", "low", meaning="over the windows that energy was measured in, idle draw included"),
+    "peak_power": Metric("peak power", "low", meaning="the largest reading in those windows: what the meter's rate shows of it"),
+    "power_trace": Metric("power over time"),
     "macs": Metric("MACs"),
     "nonzero_macs": Metric("non-zero MACs"),
     "params": Metric("parameters"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reports.best import Best, best_cells
+from reports.energy import METERED
 from reports.findings import Findings, Quantity
 from reports.matrix import Place
 from reports.metrics import METRICS, title_of
@@ -128,13 +129,14 @@ def paper_table(document: Mapping[str, Any], findings: Findings) -> Table:
 def by_method(findings: Findings, model: str) -> Table:
     """All cells of one model: measured beside claimed, methods within each backend."""
     matrix = findings.matrix
-    is_counted = any(findings.quantity(r, "instructions").value for r in matrix.by_model[model].values() if r.status == "ok")
+    ok = [record for record in matrix.by_model[model].values() if record.status == "ok"]
+    rare = [metric for metric in (*METERED, "instructions") if any(findings.quantity(r, metric).value is not None for r in ok)]
     spec = TableSpec(
         name=f"model-{matrix.labels['model'].index(model) + 1}",
         caption=f"{model}: what each method claims, and what it gives.",
         rows=("backend", *matrix.varying(besides=("model", "backend", "method")), "method"),
         columns=(),
-        metrics=BY_METHOD_METRICS + ("instructions",) * is_counted,
+        metrics=(*BY_METHOD_METRICS, *rare),
         only={"model": (model,)},
         environment="sidewaystable",
     )

@@ -67,7 +67,7 @@ _HYPERVISORS = (
 
 def machine_facts(session: Session, root: str = "/") -> Facts:
     """CPU, cores, ISA, memory, kernel, system, boot id, virtualization, board. Sizes in bytes (`ram_mib`: to the nearest 256), frequencies in Hz."""
-    cpus = [path for path in _children(session, root + "sys" + _CPU) if _CORE.fullmatch(_base(path))]
+    cpus = [path for path in children(session, root + "sys" + _CPU) if _CORE.fullmatch(_base(path))]
     policies = policy_folders(session, root + "sys")
     lines = lines_of(
         session,
@@ -127,8 +127,8 @@ def state(session: Session, root: str = "/", sysfs: str | None = None) -> Facts:
     """
     sysfs = root + "sys" if sysfs is None else sysfs
     policies = policy_folders(session, sysfs)
-    cores = [p for p in _children(session, sysfs + _CPU) if _CORE.fullmatch(_base(p))]
-    supplies = list(_children(session, sysfs + "/class/power_supply/"))
+    cores = [p for p in children(session, sysfs + _CPU) if _CORE.fullmatch(_base(p))]
+    supplies = list(children(session, sysfs + "/class/power_supply/"))
     proc = {name: root + "proc/" + name for name in ("loadavg", "uptime", "meminfo", "sys/kernel/random/boot_id")}
     names = (
         "scaling_driver",
@@ -187,9 +187,9 @@ def _emulated(told: Mapping[str, str], host: Facts) -> Facts:
 
 def temperatures(session: Session, sysfs: str) -> list[Facts]:
     """Every sensor that can be read just now, with its type, in degrees Celsius."""
-    zones = [p for p in _children(session, sysfs + "/class/thermal/") if _base(p).startswith("thermal_zone")]
-    monitors = _children(session, sysfs + "/class/hwmon/")
-    sensors = [p for monitor in monitors for p in _children(session, monitor + "/") if re.fullmatch(r"temp\d+_input", _base(p))]
+    zones = [p for p in children(session, sysfs + "/class/thermal/") if _base(p).startswith("thermal_zone")]
+    monitors = children(session, sysfs + "/class/hwmon/")
+    sensors = [p for monitor in monitors for p in children(session, monitor + "/") if re.fullmatch(r"temp\d+_input", _base(p))]
     files = [*(f"{zone}/{name}" for zone in zones for name in ("type", "temp")), *(f"{m}/name" for m in monitors), *sensors]
     lines = lines_of(session, files) if files else {}
     return [*_zone_temperatures(lines, zones), *_sensor_temperatures(lines, sensors)]
@@ -290,10 +290,10 @@ def _board(session: Session, root: str) -> str | None:
 
 def policy_folders(session: Session, sysfs: str) -> list[str]:
     """Of the groups of CPUs that share a clock."""
-    return [path for path in _children(session, sysfs + _CPU + "cpufreq/") if _POLICY.fullmatch(_base(path))]
+    return [path for path in children(session, sysfs + _CPU + "cpufreq/") if _POLICY.fullmatch(_base(path))]
 
 
-def _children(session: Session, folder: str) -> list[str]:
+def children(session: Session, folder: str) -> list[str]:
     """Paths of a folder's entries in natural order (policy2 before policy10); none for a folder that is not there."""
     result = session.run(["find", folder, "-mindepth", "1", "-maxdepth", "1"], timeout_s=TIMEOUT_S, max_output_bytes=MAX_BYTES)
     return sorted(_text(result.stdout).splitlines(), key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(20), path))

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from targets import transports
+from targets import meters, transports
 from targets.document import Reader, parse_document, read_document
 from targets.errors import UserError, nearest
 from targets.target import SETTLED, Target
@@ -111,7 +111,7 @@ def entry_text(target: Target, about: str) -> str:
     """The target as an entry of an inventory file, not indented: what differs from the defaults, and one line of what it is."""
     defaults = replace(Target(target.name), host=target.address)
     values = {
-        field.name: list(value) if isinstance(value, tuple) else value
+        field.name: (meters.documents(target) if field.name == "meters" else list(value)) if isinstance(value, tuple) else value
         for field in dataclasses.fields(target)
         if field.name != "name" and (value := getattr(target, field.name)) != getattr(defaults, field.name)
     }
@@ -147,6 +147,8 @@ class _Reader(Reader):
         values = self._mapping(place, given)
         if "name" in values:
             raise self.error((*place, "name"), f"the name of target `{name}` is its key; delete this line")
+        if "meters" in values:
+            values = values | {"meters": self._meters((*place, "meters"), values["meters"])}
         target: Target = self.settings(place, Target, {"name": name} | values)
         if target.transport not in transports.names():
             hint = nearest(target.transport, transports.names())
@@ -159,6 +161,21 @@ class _Reader(Reader):
         if target.transport != "local" and not target.isa:
             raise self.error(place, f"target `{name}`: say its `isa` (x86_64, aarch64, armv7l, riscv64); `uname -m` there tells")
         return target
+
+    def _meters(self, place: tuple[str, ...], given: Any) -> list[str]:
+        """Names, each alone or with a mapping of its parameters: `[rapl, {serial_line: {port: /dev/ttyUSB0}}]`."""
+        if not isinstance(given, list):
+            raise self.error(place, f"expected a list of meters, not {given!r}")
+        found = []
+        for index, item in enumerate(given):
+            name, parameters = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else (item, {})
+            if not isinstance(name, str) or not isinstance(parameters, dict):
+                raise self.error((*place, index), f"expected `name` or `{{name: {{parameter: value}}}}`, not {item!r}")
+            try:
+                found.append(meters.spelled(name, parameters))
+            except UserError as error:
+                raise self.error((*place, index), str(error)) from None
+        return found
 
     def _mapping(self, place: tuple[str, ...], given: Any) -> dict[str, Any]:
         """An empty value counts as an empty mapping."""

@@ -47,6 +47,7 @@ class Target:
     python: str = ""
     """Interpreter that runs the Python runner on the device; empty: the transport's default."""
     meters: tuple[str, ...] = ()
+    """What measures its power (`targets/meters/`): the name of each, then its parameters as JSON where it is given some."""
     tags: tuple[str, ...] = ()
     thread_counts: tuple[int, ...] = ()
     """That make sense here: one core, one cluster, all cores."""

@@ -6,11 +6,12 @@ import os
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-pytest_plugins = [f"peers.{name}" for name in ("adb", "board", "labgrid", "qemu", "ssh")]
+pytest_plugins = [f"peers.{name}" for name in ("adb", "board", "labgrid", "power", "qemu", "ssh")]
 """Devices that tests reach, of `tests/fixtures/`: one is used by tests of several folders."""
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks only wait for each other's threads
@@ -60,20 +61,35 @@ def own_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`nightly` is left to the nightly session, `hardware` never runs unasked; the rest goes cheapest lane first.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes share the work, a file's tests stay together, for they share fixtures.
 
-    Where several processes share the work, a file's tests stay together, for they share fixtures; and so do all that need peers, for these are
-    devices with one user: a session on one sweeps away what a dead harness left there, also what another process's test left on purpose.
+    So do all that reach this machine over SSH or ADB, for it has one user: a session sweeps away what a dead harness left there, also what a
+    test in another process left on purpose. They are the most, and so they come first.
     """
+    from xdist.scheduler import LoadScopeScheduling
+
+    apart = tuple(f"tests/targets/{name}" for name in ("meters/", "power/", "transports/qemu/", "transports/test_qemu.py"))
+
+    def scope(path: str) -> str:
+        return "devices" if path.startswith("tests/targets/") and not path.startswith(apart) else path
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid.partition("::")[0])
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`nightly` is left to the nightly session, `hardware` never runs unasked; the rest goes cheapest lane first."""
     if not os.environ.get("ASSAY_NIGHTLY"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
     lanes = ("torch", "toolchain", "peers", "hardware")
     items.sort(key=lambda item: max((lanes.index(lane) + 1 for lane in lanes if item.get_closest_marker(lane)), default=0))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("peers" if item.get_closest_marker("peers") else item.nodeid.partition("::")[0]))
         if item.get_closest_marker("hardware") and "ASSAY_HARDWARE" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="hardware: set ASSAY_HARDWARE=1 to run on a real device"))
 

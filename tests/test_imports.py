@@ -20,7 +20,7 @@ MAY_IMPORT = {
 }
 THIRD_PARTY = {
     "results": {"sqlalchemy", "alembic", "pandas", "numpy", "scipy", "pyarrow"},
-    "targets": {"pydantic", "pydantic_core", "yaml"},
+    "targets": {"pydantic", "pydantic_core", "yaml", "numpy", "annotated_types"},
     "reports": {"jinja2", "altair", "vl_convert", "pandas", "numpy", "markupsafe"},
 }
 ANY_SDK = ("targets/transports/", "targets/meters/")

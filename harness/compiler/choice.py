@@ -29,6 +29,8 @@ class Vectors(NamedTuple):
     """Floats in one."""
     sums: int = 28
     """How many hold a tile's results."""
+    can_look_up: bool = True
+    """Whether an instruction selects floats by numbers: AVX has vectors of 8 without it, AVX2 with it."""
 
 
 ANY_VECTORS = Vectors()

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler import lower_regions  # noqa: F401 - importing it fills lower_operator
+from harness.compiler import lower_layers, lower_regions  # noqa: F401 - importing them fills lower_operator
 from harness.compiler.choice import ANY_VECTORS, Vectors
 from harness.compiler.ir import Array, Graph, Node, Type
 from harness.compiler.lower import ALONE, Lowered, lowered
 from harness.compiler.memory import ALIGNMENT
 from harness.compiler.operators import Conv, Dense, MatMul, Reshape
 from harness.compiler.passes.regions import in_regions
-from harness.compiler.regions import FromRegions, RegionConv
+from harness.compiler.regions import RegionConv
 from harness.compiler.sparsity import zeros_of
 from harness.compiler.storage import Storage, stored
 from harness.compiler.text import TYPES
-from harness.compiler.threads import Call, is_worth_sharing, running
+from harness.compiler.threads import Call, is_worth_sharing, products, running
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
 MODEL_TYPES = {
@@ -78,7 +78,7 @@ def emitted(graph: Graph, vectors: Vectors = ANY_VECTORS) -> Program:
     facts = _facts(graph, storage, layers, len(blob.content))
     text = "\n".join(
         (
-            *_head(layers, is_threaded=any(call.is_shared for call in calls)),
+            *_head(layers, vectors, is_threaded=any(call.is_shared for call in calls)),
             *_tensors("model_inputs", graph, graph.inputs),
             *_tensors("model_outputs", graph, graph.outputs),
             *_tables(facts, layers, storage),
@@ -132,13 +132,14 @@ def _function(graph: Graph, storage: Storage, index: int, node: Node, code: Lowe
     return "\n".join((title, opening, *same, *(f"    {line}" for line in code.body), "}", ""))
 
 
-def _head(layers: Sequence[tuple[Node, Lowered]], *, is_threaded: bool) -> list[str]:
+def _head(layers: Sequence[tuple[Node, Lowered]], vectors: Vectors, *, is_threaded: bool) -> list[str]:
     seen: dict[str, str] = {}
     for header in sorted({code.header for _, code in layers} | {"threads.h" if is_threaded else "share.h"}):
         _included(header, seen)
     posix = "#if !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)\n#define _POSIX_C_SOURCE 200112L /* clock_gettime, threads */\n#endif"
     pragma = "#if defined(__clang__)\n#pragma STDC FP_CONTRACT OFF /* element-wise results are the same everywhere */\n#endif"
-    return [posix, '#include "model.h"', "#include <time.h>", "", *seen.values(), pragma, ""]
+    lanes = f"#define HK_MOST_LANES {vectors.lanes}"
+    return [posix, lanes, '#include "model.h"', "#include <time.h>", "", *seen.values(), pragma, ""]
 
 
 def _included(header: str, seen: dict[str, str]) -> None:
@@ -204,7 +205,7 @@ def _facts(graph: Graph, storage: Storage, layers: Sequence[tuple[Node, Lowered]
     kernels: dict[str, int] = {}
     for _, code in layers:
         kernels[code.kernel] = kernels.get(code.kernel, 0) + 1
-    macs = {node.output: _macs(graph, node) for node, _ in layers}
+    macs = {node.output: products(graph, node) for node, _ in layers}
     integer = sum(macs[n.output] for n, _ in layers if isinstance(n.op, Conv | Dense) and n.op.requantize is not None)
     return {
         "kernels": dict(sorted(kernels.items())),
@@ -239,7 +240,7 @@ def _layer_facts(graph: Graph, name: str, node: Node, code: Lowered) -> dict[str
         + graph.types[node.output].size_bytes
     )
     is_shared = is_worth_sharing(graph, node, code)
-    found = {"name": name, "kernel": code.kernel, "macs": _macs(graph, node), "bytes": moved, "shared": is_shared}
+    found = {"name": name, "kernel": code.kernel, "macs": products(graph, node), "bytes": moved, "shared": is_shared}
     weights = graph.constants.get(node.inputs[1]) if isinstance(node.op, Conv | Dense | RegionConv) else None
     if weights is None:
         return found
@@ -251,16 +252,6 @@ def _layer_facts(graph: Graph, name: str, node: Node, code: Lowered) -> dict[str
         "computed": round(code.computed, 6),
     }
     return {**found, **kept}
-
-
-def _macs(graph: Graph, node: Node) -> int:
-    """Products with weights."""
-    if not isinstance(node.op, Conv | Dense | RegionConv):
-        return 0
-    weights, results = graph.types[node.inputs[1]].shape, graph.types[node.output]
-    if isinstance(node.op, RegionConv):
-        results = FromRegions(node.op.made).infer([results])
-    return results.elements * int(np.prod(weights[:-1]))
 
 
 def _string(text: str) -> str:

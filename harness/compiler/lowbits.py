@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.compiler.choice import MARGIN, Vectors
 from harness.compiler.ir import Array
-from harness.compiler.pack import by_block
+from harness.compiler.pack import BLOCK, by_block
 
 MOST_BITS = 4
 PART = 512
@@ -18,6 +18,8 @@ PART = 512
 LOOKUP: Mapping[int, tuple[float, ...]] = {16: (0.8, 1.4, 2.1, 2.7), 8: (1.0, 1.9, 2.8, 3.7)}
 """Lanes of a vector -> what a looked-up product of weights of 1 to 4 bits takes, in products of the dense kernel that reads no weight from
 afar (8 ps and 16 ps where this was measured). Vectors of other widths have no instruction that looks up floats."""
+TABLES: Mapping[int, float] = {16: 85.0, 8: 45.0}
+"""Likewise, what an input's part of the tables takes, for each place, however many outputs use them."""
 READING = ((512 << 10, 3.0), (16 << 20, 5.5), (math.inf, 13.0))
 """Bytes of float weights, and what reading one takes with vectors of 16 lanes, in the same measure: from the second cache, the third, memory."""
 CLOSE = 1e-6
@@ -41,8 +43,8 @@ def levels_of(weights: Array) -> Levels | None:
     if not np.isfinite(weights).all():
         return None
     lowest, steps, levels = [], [], []
-    for column in weights.T.astype(np.float64):
-        found = _grid(column)
+    for column in weights.T:
+        found = _grid(column.astype(np.float64))
         if found is None:
             return None
         lowest.append(found[0])
@@ -80,10 +82,12 @@ def codes(found: Levels) -> Array:
 
 def pays(found: Levels, places: int, vectors: Vectors) -> bool:
     """Whether looking sums up takes less time than multiplying, at so many places, by the dense kernel or by a list of what is not zero."""
-    if vectors.lanes not in LOOKUP:
+    if vectors.lanes not in LOOKUP or not vectors.can_look_up:
         return False
-    read_bytes = 4 * found.level.size
-    reading = next(cost for most, cost in READING if read_bytes <= most) / (16 / vectors.lanes)
-    multiplying = max(1.0, reading / places)
+    inputs, outputs = found.level.shape
+    width = BLOCK * math.ceil(outputs / BLOCK)
+    reading = next(cost for most, cost in READING if 4 * found.level.size <= most) / (16 / vectors.lanes)
     zero = np.abs(found.step * (found.level - (2**found.bits - 1) / 2) + found.middle) <= CLOSE * found.step
-    return LOOKUP[vectors.lanes][found.bits - 1] <= MARGIN * multiplying * (1 - float(zero.mean()))
+    multiplying = inputs * width * max(1.0, reading / places) * (1 - float(zero.mean()))
+    looking = 8 * math.ceil(inputs / 8) * (width * LOOKUP[vectors.lanes][found.bits - 1] + TABLES[vectors.lanes])
+    return bool(looking <= MARGIN * multiplying)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
 
-from harness.compiler.blocklist import BlockList, encoded, entries_mask, entry_places
-from harness.compiler.choice import ANY_VECTORS, Places, Vectors, chosen_width, is_by_tile, most_places, takes_lanes
+from harness.compiler.choice import ANY_VECTORS, Vectors
 from harness.compiler.ir import Array, Graph, Node, Operator, Type
-from harness.compiler.lanelist import lanes_of
-from harness.compiler.lowbits import Levels, codes, levels_of, pays
 from harness.compiler.operators import (
     Clamp,
     Concat,
-    Conv,
-    Dense,
     Gather,
     Map,
     MatMul,
@@ -26,14 +21,11 @@ from harness.compiler.operators import (
     Pad,
     Pool,
     Reduce,
-    Requantize,
     Reshape,
     Slice,
     Softmax,
     Transpose,
-    Window,
 )
-from harness.compiler.pack import BLOCK, by_block, bytes_by_four
 from harness.compiler.text import View, broadcast, literal, loops, statements, strides_of, type_name
 from harness.errors import Unsupported
 
@@ -99,149 +91,8 @@ def struct(kind: str, **members: int | str) -> str:
     return f"({kind}){{{', '.join(f'.{name} = {value}' for name, value in members.items())}}}"
 
 
-def _shape(window: Window, groups: int, x: Sequence[int], y: Sequence[int]) -> str:
-    (n, h, w, c), (_, rows, columns, outputs) = x, y
-    if window == Window((1, 1)):  # every place alike: one long row
-        n, h, w, rows, columns = 1, 1, n * h * w, 1, n * h * w
-    sizes = {"batch": n, "height": h, "width": w, "channels": c, "rows": rows, "columns": columns, "outputs": outputs}
-    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
-    moves = {"kernel_h": kh, "kernel_w": kw, "stride_h": sh, "stride_w": sw, "dilation_h": dh, "dilation_w": dw}
-    return struct("hk_shape", **sizes, **moves, groups=groups)
-
-
-@lower_operator.register
-def _conv(op: Conv, task: Task) -> Lowered:
-    assert op.window.pads == (0, 0, 0, 0)
-    return _layer(task, op.window, op.groups, op.clamp, op.requantize, task.inputs[0].shape, task.output.shape)
-
-
-@lower_operator.register
-def _dense(op: Dense, task: Task) -> Lowered:
-    rows = (1, 1, task.output.elements // task.output.shape[-1])
-    x, y = (*rows, task.inputs[0].shape[-1]), (*rows, task.output.shape[-1])
-    return _layer(task, Window((1, 1)), 1, op.clamp, op.requantize, x, y)
-
-
-def _layer(
-    task: Task, window: Window, groups: int, clamp: Clamp, requantize: Requantize | None, x: Sequence[int], y: Sequence[int]
-) -> Lowered:
-    weights: Array = task.constant(1, "weights").reshape(*window.kernel, x[3] // groups, y[3])
-    bias = task.constant(2, "biases")
-    is_depthwise = groups == x[3] == y[3] > 1
-    shape = _shape(window, groups, x, y)
-    if is_depthwise:
-        weights, in_groups = weights.reshape(*window.kernel, y[3]), 1
-    else:
-        in_groups = groups
-    if requantize is None and groups == 1 and window == Window((1, 1)):
-        found_levels = levels_of(weights[0, 0])
-        if found_levels is not None and pays(found_levels, y[0] * y[1] * y[2], task.vectors):
-            return _lookup(task, found_levels, bias, clamp)
-    step = 1 if requantize is None else 4
-    if groups == 1 and x[3] % step == 0:
-        places = Places(1, y[0] * y[1] * y[2]) if window == Window((1, 1)) else Places(y[1], y[2], y[0])
-        most = most_places(window.strides[1] * x[3] * weights.itemsize)
-        mask = entries_mask(weights, step)
-        if requantize is None and takes_lanes(mask, x[3], most, task.vectors):
-            return _lanes(
-                task, weights.reshape(mask.shape), bias, entry_places(window, x[2], x[3], BLOCK), shape, clamp, places, most
-            )
-        width = chosen_width(mask, weights.dtype.name, most, task.vectors)
-        if width is not None:
-            offsets = entry_places(window, x[2], x[3], step)
-            blocks = (by_block(weights, 1, width) if requantize is None else bytes_by_four(weights, 1, width, is_whole=False))[0]
-            found = encoded(blocks.reshape(len(blocks), len(offsets), -1), offsets)
-            tiles = places.tiles(min(most, task.vectors.sums * task.vectors.lanes // width))
-            by_tile = is_by_tile(found.size_bytes, task.inputs[0].size_bytes, len(blocks), tiles)
-            code = _list(task, found, bias, shape, clamp, requantize, f"{width}, {most}, {str(by_tile).lower()}", width)
-            return replace(code, format=f"list {width}x{step}", computed=len(found.places) / (len(blocks) * len(offsets)))
-    if requantize is not None:
-        return _bytes(task, weights, bias, in_groups, shape, requantize, window, is_depthwise=is_depthwise)
-    name = "hk_f32_dwconv" if is_depthwise else "hk_f32_conv"
-    packed = by_block(weights.astype(np.float32), in_groups), by_block(bias.astype(np.float32), in_groups)
-    residual = task.node.inputs[3:4]
-    low, high = literal(clamp.low, "float32"), literal(clamp.high, "float32")
-    call = f"{name}(x0, x1, x2, {'x3' if residual else 'NULL'}, y,", f"    {shape}, {low}, {high}, share);"
-    return Lowered(name, (task.node.inputs[0], *packed, *residual), call, f"{name.removeprefix('hk_')}.h")
-
-
-def _bytes(
-    task: Task, weights: Array, bias: Array, groups: int, shape: str, q: Requantize, window: Window, *, is_depthwise: bool
-) -> Lowered:
-    multiplier = by_block(task.constant(3, "multipliers"), groups)
-    totals = _totals(weights)
-    quantization, x = _quantization(task, q), task.node.inputs[0]
-    if is_depthwise:
-        start = (bias - q.x_zero_point * totals).astype(np.int32)
-        call = "hk_q8_dwconv(x0, x1, x2, x3, y,", f"    {shape},", f"    {quantization}, share);"
-        return Lowered("hk_q8_dwconv", (x, by_block(weights, 1), by_block(start, 1), multiplier), call, "q8_dwconv.h")
-    packed = bytes_by_four(weights, groups, is_whole=groups == 1 and window.dilations[1] == 1)
-    constants = packed, by_block(bias, groups), by_block(totals, groups), multiplier
-    call = "hk_q8_conv(x0, x1, x2, x3, x4, y,", f"    {shape},", f"    {quantization}, share);"
-    return Lowered("hk_q8_conv", (x, *constants), call, "q8_conv.h")
-
-
-def _lanes(
-    task: Task, weights: Array, bias: Array, offsets: Array, shape: str, clamp: Clamp, places: Places, most: int
-) -> Lowered:
-    """The layer, weights [entries, outputs], by lists in which each output has its own channels."""
-    found, residual = lanes_of(weights.astype(np.float32), offsets), task.node.inputs[3:4]
-    blocks = len(found.starts) - 1
-    by_tile = is_by_tile(found.size_bytes, task.inputs[0].size_bytes, blocks, places.tiles(min(most, task.vectors.sums)))
-    opening = f"hk_f32_lane_conv(x0, x1, x2, x3, x4, x5, {'x6' if residual else 'NULL'}, y,"
-    limits = f"{literal(clamp.low, 'float32')}, {literal(clamp.high, 'float32')}"
-    call = opening, f"    {shape}, {limits}, {most}, {str(by_tile).lower()}, share);"
-    computed = len(found.places) / (blocks * len(offsets) * BLOCK)
-    inputs: tuple[str | Array, ...] = (task.node.inputs[0], *found, by_block(bias.astype(np.float32), 1), *residual)
-    return Lowered("hk_f32_lane_conv", inputs, call, "f32_lane_conv.h", f"lanes {BLOCK}x{BLOCK}", computed)
-
-
-def _list(
-    task: Task, found: BlockList, bias: Array, shape: str, clamp: Clamp, q: Requantize | None, order: str, width: int
-) -> Lowered:
-    """The layer by lists of what is not zero in each block of `width` outputs."""
-    x, start = task.node.inputs[0], by_block(bias, 1, width)
-    if q is None:
-        residual = task.node.inputs[3:4]
-        opening = f"hk_f32_list_conv(x0, x1, x2, x3, x4, {'x5' if residual else 'NULL'}, y,"
-        limits = f"{literal(clamp.low, 'float32')}, {literal(clamp.high, 'float32')}"
-        call = opening, f"    {shape}, {limits}, {order}, share);"
-        return Lowered("hk_f32_list_conv", (x, *found, start, *residual), call, "f32_list_conv.h")
-    totals = _totals(task.constant(1, "weights"))
-    opening = f"hk_q8_list_conv(x0, x1, x2, x3, x4, x5, x6, y, {shape},"
-    call = opening, f"    {_quantization(task, q)}, {order}, share);"
-    constants = start, by_block(totals, 1, width), by_block(task.constant(3, "multipliers"), 1, width)
-    return Lowered("hk_q8_list_conv", (x, *found, *constants), call, "q8_list_conv.h")
-
-
-def _lookup(task: Task, found: Levels, bias: Array, clamp: Clamp) -> Lowered:
-    """The layer by tables of sums, which the bits of its weights choose from."""
-    inputs, outputs = found.level.shape
-    residual = task.node.inputs[3:4]
-    sizes = f"{task.output.elements // outputs}, {inputs}, {outputs}, {found.bits}"
-    call = (
-        f"hk_f32_lut_dense(x0, x1, x2, x3, x4, {'x5' if residual else 'NULL'}, y,",
-        f"    {sizes}, {literal(clamp.low, 'float32')}, {literal(clamp.high, 'float32')}, share);",
-    )
-    read: tuple[str | Array, ...] = (
-        task.node.inputs[0],
-        codes(found),
-        found.step,
-        found.middle,
-        bias.astype(np.float32),
-        *residual,
-    )
-    return Lowered("hk_f32_lut_dense", read, call, "f32_lut_dense.h", f"lut {found.bits} bit{'s' * (found.bits > 1)}")
-
-
-def _quantization(task: Task, q: Requantize) -> str:
-    signs = {"is_signed": int(task.inputs[0].dtype == "int8"), "is_full": int((task.constant(1, "weights") == -128).any())}
-    return struct("hk_requantize", **signs, x_zero=q.x_zero_point, zero=q.zero_point, low=q.low, high=q.high)
-
-
-def _totals(weights: Array) -> Array:
-    """int32 [outputs]: sums of each output's weights."""
-    return np.asarray(weights.reshape(-1, weights.shape[-1]).sum(0, dtype=np.int32))
+def limits(clamp: Clamp) -> str:
+    return ", ".join(literal(value, "float32") for value in clamp)
 
 
 @lower_operator.register

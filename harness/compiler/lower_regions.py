@@ -10,10 +10,9 @@ import numpy as np
 from harness.compiler.blocklist import BlockList, encoded, entry_places, joined
 from harness.compiler.choice import Places, Vectors, best_region_list, slabs
 from harness.compiler.ir import Array
-from harness.compiler.lower import Lowered, Task, lower_operator, struct
+from harness.compiler.lower import Lowered, Task, limits, lower_operator, struct
 from harness.compiler.pack import by_block
 from harness.compiler.regions import BORDER, FromRegions, RegionConv, Regions, ToRegions
-from harness.compiler.text import literal
 
 SHARED = 2
 """Outputs that share a list: from as many on, what is read of x is used so often that it may come from the second cache."""
@@ -56,8 +55,10 @@ def _conv(op: RegionConv, task: Task) -> Lowered:
     given = (task.node.inputs[0], *found, by_block(bias, 1, filters), *masks, *residual)
     names = "x5" if masks else "NULL", f"x{5 + len(masks)}" if residual else "NULL"
     opening = f"hk_f32_region_conv(x0, x1, x2, x3, x4, {', '.join(names)}, y,"
-    limits = ", ".join(literal(value, "float32") for value in op.clamp)
-    call = opening, f"    {struct('hk_regions', **sizes, **more)}, {limits}, {across}, {math.prod(op.made.grid)}, share);"
+    call = (
+        opening,
+        f"    {struct('hk_regions', **sizes, **more)}, {limits(op.clamp)}, {across}, {math.prod(op.made.grid)}, share);",
+    )
     computed = len(found.places) * filters / weights.size
     return Lowered("hk_f32_region_conv", given, call, "f32_region_conv.h", f"list {filters}x1 of regions", computed)
 

@@ -54,13 +54,14 @@ class Regions:
         return np.where(is_there, y * self.width + x, -1).astype(np.int32)
 
     def elements_of_places(self) -> Array:
-        """int32 [height * width]: which element of a channel holds each place, that is no border."""
-        inner = np.full((*self.vectors, self.lanes), -1, np.int32)
+        """int32 [height * width]: which element of a channel holds each place; one that is no border, if there is one."""
+        everywhere, inner = self.places(), np.full((*self.vectors, self.lanes), -1, np.int32)
         own = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-        inner[own] = self.places()[own]
+        inner[own] = everywhere[own]
         found = np.zeros(self.height * self.width, np.int32)
-        (elements,) = np.nonzero(inner.ravel() >= 0)
-        found[inner.ravel()[elements]] = elements
+        for places in (everywhere.ravel(), inner.ravel()):
+            (elements,) = np.nonzero(places >= 0)
+            found[places[elements]] = elements
         return found
 
     def scaled(self, stride: int, height: int, width: int) -> Regions:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from harness.compiler.ir import Graph, Node
 from harness.compiler.lower import Lowered
 from harness.compiler.operators import Conv, Dense
+from harness.compiler.regions import FromRegions, RegionConv
 
 LEAST_PRODUCTS = {"float32": 1 << 17, "int8": 1 << 19}
 """Of a layer that is shared: about a microsecond's, where threads take half of one to meet."""
@@ -25,11 +25,19 @@ class Call(NamedTuple):
 def is_worth_sharing(graph: Graph, node: Node, code: Lowered) -> bool:
     if not code.can_share:
         return False
-    if not isinstance(node.op, Conv | Dense):
-        return graph.types[node.output].size_bytes >= LEAST_BYTES
-    weights = graph.types[node.inputs[1]]
-    products = code.computed * graph.types[node.output].elements * int(np.prod(weights.shape[:-1]))
-    return products >= LEAST_PRODUCTS[weights.dtype]
+    if macs := products(graph, node):
+        return code.computed * macs >= LEAST_PRODUCTS[graph.types[node.inputs[1]].dtype]
+    return graph.types[node.output].size_bytes >= LEAST_BYTES
+
+
+def products(graph: Graph, node: Node) -> int:
+    """With weights, zeros among them."""
+    if not isinstance(node.op, Conv | Dense | RegionConv):
+        return 0
+    weights, results = graph.types[node.inputs[1]].shape, graph.types[node.output]
+    if isinstance(node.op, RegionConv):
+        results = FromRegions(node.op.made).infer([results])
+    return results.elements * math.prod(weights[:-1])
 
 
 def running(calls: Sequence[Call]) -> list[str]:

@@ -35,6 +35,10 @@ class Claims:
     """Bytes of the weights as the method would store them (index bits counted where the format needs them)."""
     formats: dict[str, int] = field(default_factory=dict)
     """How many layers' weights are counted in which format (`compiler/formats.py`), where they are in one of those."""
+    stored_bits: dict[str, int] = field(default_factory=dict)
+    """What each weight takes that the method has a form of its own for, by parameter name."""
+    scales: dict[str, int] = field(default_factory=dict)
+    """Numbers of 32 bits beside each such weight."""
 
 
 @dataclass(frozen=True, slots=True)

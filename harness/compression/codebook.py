@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 
 from harness.compression import Compressed, Numeric
 from harness.compression.numerics.tuning import Tuning
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +42,8 @@ class Codebook(Tuning):
             if stored_bits(size, self.bits) >= 32 * size
         }
         chosen = [name for name in sizes if name not in left_alone]
+        if not chosen:
+            raise UserError(f"codebook: no layer has weights enough to share a table of {self.bits} bits; take fewer bits")
         with represented(network, {name: Shared(network.get_parameter(f"{name}.weight"), self.bits) for name in chosen}):
             context.log("validation", stage="shared", **context.evaluate(network))
             if self.fine_tune_epochs:

@@ -10,6 +10,7 @@ from annotated_types import Gt, Lt
 
 from harness.compression import Compressed, Numeric
 from harness.compression.numerics.tuning import Tuning
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,10 @@ class LowRank(Tuning):
                 found[name] = list(rank)
             else:
                 left_alone[name] = "no rank leaves it less work"
+        if not found:
+            raise UserError(
+                f"low_rank: no layer is taken apart: {'; '.join(f'{name}: {why}' for name, why in left_alone.items())}"
+            )
         context.log("ranks", inputs_outputs=found)
         context.log("validation", stage="taken apart", **context.evaluate(network))
         if self.fine_tune_epochs:

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Lt
 
 from harness.compression import Compressed, Numeric
 from harness.compression.numerics.tuning import Tuning
-from harness.errors import UserError, nearest
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -45,29 +45,21 @@ class MagnitudePrune(Tuning):
     """Dotted names of layers to leave dense; they do not count in n."""
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
-        from harness.compression.numerics.batchnorm import reset_batchnorm
         from harness.compression.numerics.counting import claims
-        from harness.compression.numerics.masks import apply_masks, keep_largest
+        from harness.compression.numerics.masks import keep_largest
+        from harness.compression.numerics.retrain import prune_and_retrain
 
         network = copy.deepcopy(module).eval()
         masks = keep_largest({name: w.abs() for name, w in self._weights(network).items()}, self.sparsity, self.scope)
-        context.log("masks", density={name: float(mask.double().mean()) for name, mask in masks.items()})
         left_alone = dict.fromkeys(self.skip, "named in `skip`")
         if self.refit:
             left_alone |= _refit(network, masks, self._calibration(data, context))
-        apply_masks(network, masks)
-        context.log("validation", stage="pruned", **context.evaluate(network))
-        if self.fine_tune_epochs:
-            recipe, loss = self.recipe(context, self.fine_tune_epochs), self.loss(module, context)
-            context.train(network, recipe, loss=loss, after_step=lambda trained: apply_masks(trained, masks))
-        if self.bn_reset:
-            context.log("bn_reset", layers=reset_batchnorm(network, self._calibration(data, context)))
-        context.log("validation", stage="final", **context.evaluate(network))
+        prune_and_retrain(network, masks, module, data, context, self, self.calibration_samples if self.bn_reset else 0)
         counted = claims(network, data.spec.example(), sparse=True)
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
 
     def _calibration(self, data: Data, context: Context) -> torch.Tensor:
-        """The same examples for every use."""
+        """The same examples that `bn_reset` sees."""
         import torch
 
         from harness.compression.numerics.calibration import calibration_inputs
@@ -75,17 +67,12 @@ class MagnitudePrune(Tuning):
         return torch.tensor(calibration_inputs(data, self.calibration_samples, context.rng("calibration")))
 
     def _weights(self, network: nn.Module) -> dict[str, torch.Tensor]:
-        from harness.compression.numerics.layers import weighted_layers
+        from harness.compression.numerics.layers import weighted_layers, without
 
-        layers = weighted_layers(network)
-        for name in self.skip:
-            if name not in layers:
-                raise UserError(
-                    f"magnitude_prune: `skip` names `{name}`, which is no layer with weights here.{nearest(name, layers)}"
-                )
-        if not layers.keys() - set(self.skip):
+        layers = without(weighted_layers(network), self.skip)
+        if not layers:
             raise UserError("magnitude_prune: `skip` names every layer, nothing is left to prune; shorten it")
-        return {name: layer.weight.detach() for name, layer in layers.items() if name not in self.skip}
+        return {name: layer.weight.detach() for name, layer in layers.items()}
 
 
 def _refit(network: nn.Module, masks: dict[str, torch.Tensor], inputs: torch.Tensor) -> dict[str, str]:

@@ -35,7 +35,7 @@ class NmTrain(Tuning):
 
     def __post_init__(self) -> None:
         if self.n >= self.m:
-            raise UserError(f"nm_train: n = {self.n} of m = {self.m} leaves nothing out; take a smaller n")
+            raise UserError(f"n = {self.n} of m = {self.m} leaves nothing out; take a smaller n")
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.counting import claims

@@ -14,6 +14,8 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from harness.compression import Compressed, Numeric
 from harness.compression.numerics.post_training import PostTraining, made, put
+from harness.compression.numerics.rowwise import parse_rowwise
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from harness.compression.numerics.surgery import Option
     from harness.context import Context
     from harness.data import Data
+    from harness.latency_table import LatencyTable
     from harness.search import Cost, Policy
 
 
@@ -40,7 +43,7 @@ class ObcMixed(PostTraining):
     """macs: with weights that are not zero; bops: times the bits of weight and activation; bytes: of the weights; latency: by `table`."""
     choose: Literal["error", "loss", "spdy", "random", "uniform"] = "error"
     """By what a layer's option is judged: its output error; the network's loss when it alone is changed; sensitivities that are searched. `random`
-    searches as long as spdy does; `uniform` is the gentlest option that all layers can take alike."""
+    searches as long as spdy does, from the cheapest options on; `uniform` is the gentlest option that all layers can take alike."""
     sparsities: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
     regularity: str = "unstructured"
     """As `obs_prune` has it."""
@@ -56,6 +59,7 @@ class ObcMixed(PostTraining):
     """Validation examples that a network is evaluated on while it is searched."""
 
     def __post_init__(self) -> None:
+        parse_rowwise(self.regularity, self.sparsities)
         if (self.resource == "latency") != bool(self.table):
             raise ValueError("`resource: latency` and a latency table in `table` go together; `assay latency-table` makes one")
         if self.resource == "latency" and self.bits:
@@ -65,24 +69,35 @@ class ObcMixed(PostTraining):
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.budget import resource_cost
-        from harness.latency_table import load_table
 
         dense = copy.deepcopy(module).eval()
         network = copy.deepcopy(dense)
+        table = self._table(dense)
         inputs = self.calibration(data, context)
         database, left_alone = self._database(dense, inputs, context)
         errors = {name: dict(zip(map(str, found.options), found.errors, strict=True)) for name, found in database.items()}
         context.log("database", errors=errors)
-        table = load_table(self.table) if self.table else None
         cost = resource_cost(self.resource, dense, data.spec.example(), database, table)
         policy = self._policy(network, database, cost, context)
         chosen = {name: found.options[option] for (name, found), option in zip(database.items(), policy, strict=True)}
         _stitch(network, database, policy)
         options = {name: str(option) for name, option in chosen.items()}
         reached = {"limit": self._limit(cost), "reached": cost(policy), "dense": cost((0,) * len(policy))}
-        context.log("budget", resource=self.resource, unit=cost.unit, options=options, **reached)
+        by = {} if table is None else {"table": table.facts()}
+        context.log("budget", resource=self.resource, unit=cost.unit, options=options, **reached, **by)
         self.finish(network, dense, inputs, context)
         return made(network, chosen, left_alone, data, context)
+
+    def _table(self, dense: nn.Module) -> LatencyTable | None:
+        """Read before anything is solved, which takes minutes."""
+        from harness.compression.numerics.layers import shapes
+        from harness.latency_table import load_table
+
+        if not self.table:
+            return None
+        table = load_table(self.table)
+        table.check_fits(shapes(dense))
+        return table
 
     def _limit(self, cost: Cost) -> float:
         return self.budget * cost((0,) * len(cost.parts))
@@ -136,11 +151,13 @@ class ObcMixed(PostTraining):
             return allocate(losses_alone(database, quality), cost.parts, limit - cost.fixed)
         if self.choose == "uniform":
             within = [policy for policy in uniform_policies(database) if cost(policy) <= limit]
-            return min(
-                within, key=lambda policy: math.fsum(e[o] for e, o in zip(errors, policy, strict=True)), default=cost.cheapest
-            )
-        by = sensitivities if self.choose == "spdy" else random_search
-        search = searched(by, Goal(cost, limit, self.trials, best), quality, context.rng("search"), context.journal)
+            if not within:
+                raise UserError(
+                    f"no option that all layers take alike keeps the budget of {limit:g} {cost.unit}: give stronger `sparsities` or fewer `bits`"
+                )
+            return min(within, key=lambda policy: math.fsum(e[o] for e, o in zip(errors, policy, strict=True)))
+        by, start = (sensitivities, best) if self.choose == "spdy" else (random_search, cost.cheapest)
+        search = searched(by, Goal(cost, limit, self.trials, start), quality, context.rng("search"), context.journal)
         context.log("search", by=self.choose, trials=[[trial.cost, trial.quality] for trial in search.trials])
         return search.best.policy
 

@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from harness.compression import Compressed, Numeric
 from harness.compression.numerics.post_training import PostTraining, uniform
+from harness.compression.numerics.rowwise import parse_rowwise
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +40,7 @@ class ObsPrune(PostTraining):
     """Make an integer network of what is left: 8-bit weights, a scale a filter, and 8-bit activations. Not together with `bits`."""
 
     def __post_init__(self) -> None:
+        parse_rowwise(self.regularity, (self.sparsity,))
         if self.int8 and self.bits is not None:
             raise ValueError("`int8` and `bits` both say how wide weights are: leave one out")
 

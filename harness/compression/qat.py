@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qat(Tuning):
-    """With 8-bit weights and activations an integer network; else float arithmetic, on weights and between activations of few bits."""
+    """With 8-bit weights and activations an integer network, whose activations are ranged anew by calibration inputs as `int8_ptq` does; else
+    float arithmetic, on weights and between activations of few bits."""
 
     weight_bits: Annotated[int, Ge(1), Le(8)] | Literal["ternary"] = 8
     """1: binary. One scale an output channel."""
@@ -43,26 +45,31 @@ class Qat(Tuning):
         from harness.compression.numerics.calibration import calibration_inputs
         from harness.compression.numerics.counting import claims
         from harness.compression.numerics.integer import as_int8
-        from harness.compression.numerics.layers import weighted_layers
+        from harness.compression.numerics.layers import calls, weighted_layers
         from harness.compression.numerics.quantizers import code_bits, settled, with_activations, without_activations
 
         inputs = calibration_inputs(data, self.calibration_samples, context.rng("calibration"))
         network: nn.Module = copy.deepcopy(module).eval()
-        layers = list(weighted_layers(network))
+        layers, left_alone = list(weighted_layers(network)), dict[str, str]()
         if self.activation_bits != "float":
             steps = {name: max(self.activation_bits, least) for name, least in self._least(layers).items()}
-            network = with_activations(network, steps, torch.tensor(inputs))
+            network = graph = with_activations(network, steps, torch.tensor(inputs))
+            left_alone = {
+                name: "its inputs stay float: its weight is used without calling it" for name in layers if not calls(graph, name)
+            }
         widths = {name: self._weight_width(least) for name, least in self._least(layers).items()}
         self._train(network, widths, module, context)
         plain = without_activations(network)
         if self.numeric == "int8":
-            return as_int8(plain, inputs, True, data, context)
-        weights = {name: layer.weight for name, layer in weighted_layers(plain).items()}
+            integer = as_int8(plain, inputs, True, data, context)
+            return dataclasses.replace(integer, left_alone=left_alone | integer.left_alone)
+        weights = {name: plain.get_parameter(f"{name}.weight") for name in layers}
         stored = {f"{name}.weight": code_bits(widths[name]) * weight.numel() for name, weight in weights.items()}
-        counted = claims(plain, data.spec.example(), stored_bits=stored, scales=sum(map(len, weights.values())))
+        scales = {f"{name}.weight": len(weight) for name, weight in weights.items()}
+        counted = claims(plain, data.spec.example(), stored_bits=stored, scales=scales)
         final = settled(network)
         unrounded = None if self.activation_bits == "float" else plain
-        return Compressed((Member(final, final, counted, unrounded=unrounded),), log=tuple(context.events))
+        return Compressed((Member(final, final, counted, unrounded=unrounded),), log=tuple(context.events), left_alone=left_alone)
 
     def _train(self, network: nn.Module, widths: Mapping[str, Bits], dense: nn.Module, context: Context) -> None:
         """In place; leaves the weights on their grids."""

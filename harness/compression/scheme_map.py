@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from harness.compression import Compressed, Numeric
+from harness.compression.numerics.regularity import parse
 from harness.compression.numerics.tuning import Tuning
-from harness.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Map = Literal["uniform", "rule", "random", "reinforce", "allocation"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchemeMapping(Tuning):
     """`uniform` prunes every layer by `scheme`, `rule` by what the layer is; the others search, each with as many trials, and begin at the rules' map."""
 
@@ -57,18 +57,25 @@ class SchemeMapping(Tuning):
     """Dotted names of layers to leave dense."""
 
     def __post_init__(self) -> None:
-        if self.map != "uniform" and not self.table:
+        if self.map == "uniform":
+            parse(self.scheme).check_sparsity(self.sparsity)
+            if self.latency is not None:
+                raise ValueError(
+                    "`latency` limits what the rules or a search may take; a uniform map takes what its `sparsity` leaves"
+                )
+        elif not self.table:
             raise ValueError(
                 f"`map: {self.map}` needs a latency table: name its file in `table`, `assay latency-table` makes one"
             )
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.counting import claims
+        from harness.compression.numerics.layers import weighted_layers, without
         from harness.compression.numerics.mapping import mask_of
         from harness.compression.numerics.retrain import prune_and_retrain
 
         network = copy.deepcopy(module).eval()
-        layers = self._layers(network)
+        layers = without(weighted_layers(network), self.skip)
         chosen, left_alone = self._chosen(network, layers, data, context)
         masks = {name: mask_of(option, layers[name].weight.detach()) for name, option in chosen.items()}
         prune_and_retrain(network, masks, module, data, context, self, self.calibration_samples, self.search_examples)
@@ -76,27 +83,18 @@ class SchemeMapping(Tuning):
         counted = claims(network, data.spec.example(), sparse=True)
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
 
-    def _layers(self, network: nn.Module) -> dict[str, Layer]:
-        from harness.compression.numerics.layers import weighted_layers
-        from harness.errors import nearest
-
-        layers = weighted_layers(network)
-        for name in self.skip:
-            if name not in layers:
-                raise UserError(f"scheme_map: `skip` names `{name}`, which is no layer with weights here.{nearest(name, layers)}")
-        return {name: layer for name, layer in layers.items() if name not in self.skip}
-
     def _chosen(
         self, network: nn.Module, layers: dict[str, Layer], data: Data, context: Context
     ) -> tuple[SchemeMap, dict[str, str]]:
         """What each layer gets, and which get nothing and why; logged with what the table predicts."""
+        from harness.compression.numerics.layers import shapes
         from harness.compression.numerics.mapping import predicted_s, rule_map, rule_within, uniform_map
         from harness.latency_table import load_table
 
         if self.map == "uniform" and not self.table:
             return uniform_map(layers, self.scheme, self.sparsity)
         table = load_table(self.table)
-        table.check_fits({name: tuple(layer.weight.shape) for name, layer in layers.items()})
+        table.check_fits(shapes(network))
         dense_s = predicted_s(table, layers, {})
         limit_s = None if self.latency is None else self.latency * dense_s
         if self.map == "uniform":
@@ -111,6 +109,7 @@ class SchemeMapping(Tuning):
             left_alone = dict.fromkeys((name for name in layers if name not in chosen), "the search keeps it dense")
         context.log(
             "map",
+            table=table.facts(),
             layers={name: str(option) for name, option in chosen.items()},
             predicted_s=predicted_s(table, layers, chosen),
             dense_s=dense_s,

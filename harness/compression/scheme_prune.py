@@ -55,10 +55,10 @@ class SchemePrune(Tuning):
     def __post_init__(self) -> None:
         named, uniform = self._schemes()
         if self.training != "none" and uniform is None and not any(named.values()):
-            raise UserError(f"scheme_prune: `training: {self.training}` has nothing to push: every layer is dense by its scheme")
+            raise UserError(f"`training: {self.training}` has nothing to push: every layer is dense by its scheme")
         if self.scope == "global" and (named or uniform is None or not uniform.regularity.has_tiles):
             raise UserError(
-                "scheme_prune: `scope: global` ranks units of one kind: it goes with a scheme of blocks, filters or single weights for all"
+                "`scope: global` ranks units of one kind: it goes with a scheme of blocks, filters or single weights for all"
             )
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:

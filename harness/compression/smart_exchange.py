@@ -14,6 +14,8 @@ from harness.compression.numerics.tuning import Tuning
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torch import nn
 
     from harness.compression.numerics.exchange import Exchanged
@@ -54,7 +56,7 @@ class SmartExchange(Tuning):
             forms = self._alternate(network, forms, left_alone, module, context)
         context.log("validation", stage="final", **context.evaluate(network))
         bits = {f"{name}.weight": stored_bits(form.shape, int(form.kept.sum()), self.exponents) for name, form in forms.items()}
-        context.log("energy", **_energy(sum(form.shape.numel() for form in forms.values()), sum(bits.values())))
+        context.log("energy", **_energy(forms.values(), sum(bits.values())))
         counted = claims(network, data.spec.example(), stored_bits=bits)
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
 
@@ -78,7 +80,7 @@ class SmartExchange(Tuning):
     def _alternate(
         self, network: nn.Module, forms: dict[str, Exchanged], left_alone: dict[str, str], dense: nn.Module, context: Context
     ) -> dict[str, Exchanged]:
-        """The learning rate falls over all epochs as in one training."""
+        """Each epoch is a training of its own, which begins at the learning rate that one long training would have then and ends at 0."""
         whole = self.recipe(context, self.fine_tune_epochs)
         for epoch in range(self.fine_tune_epochs):
             one = dataclasses.replace(whole, epochs=1, learning_rate=whole.rate(epoch))
@@ -111,16 +113,16 @@ ADDITION_J = 0.019e-12
 """Of 8 bits. Unit energies in 28 nm, rounded, as accelerators of this kind are judged by: a byte of DRAM costs as much as thousands of additions."""
 
 
-def _energy(weights: int, bits: int) -> dict[str, Any]:
+def _energy(forms: Collection[Exchanged], bits: int) -> dict[str, Any]:
     """What reading these layers' weights costs by that table, in int8 and in this form; the rest of a machine is left out.
 
-    A weight is rebuilt by at most as many additions as a slice is wide, 3 mostly.
+    A weight is rebuilt by at most as many additions as its slice is wide.
     """
     return {
         "origin": "estimated",
-        "dram_int8_j": weights * DRAM_J_PER_BYTE,
+        "dram_int8_j": sum(form.shape.numel() for form in forms) * DRAM_J_PER_BYTE,
         "dram_j": bits / 8 * DRAM_J_PER_BYTE,
-        "rebuild_j": 3 * weights * ADDITION_J,
+        "rebuild_j": sum(form.shape.numel() * form.slicing.width for form in forms) * ADDITION_J,
     }
 
 

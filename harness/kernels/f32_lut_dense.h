@@ -7,7 +7,7 @@
  * Values are finite: infinities that are added and taken away leave no number.
  */
 #include "share.h"
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if HK_LOOKS_UP
 #include <immintrin.h>
 #endif
 
@@ -30,11 +30,11 @@ HK_INLINE void hk_lut_table(float *table, const float *values) {
 /* The sums that the codes of eight inputs choose for HK_LANES outputs, from `low` and the table after it. */
 HK_INLINE hk_floats hk_lut(const float *low, const uint8_t *codes) {
     const float *high = low + 16;
-#if HK_LANES == 16 && defined(__AVX512F__)
+#if HK_LOOKS_UP && HK_LANES == 16
     const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)codes));
     const __m512 first = _mm512_permutexvar_ps(code, _mm512_loadu_ps(low));
     return (hk_floats)_mm512_add_ps(first, _mm512_permutexvar_ps(_mm512_srli_epi32(code, 4), _mm512_loadu_ps(high)));
-#elif HK_LANES == 8 && defined(__AVX2__)
+#elif HK_LOOKS_UP
     const __m256i code = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)codes)), next = _mm256_srli_epi32(code, 4);
 #define HK_HALF(TABLE, CODE)                                                                                                       \
     _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(TABLE), CODE), _mm256_permutevar8x32_ps(_mm256_loadu_ps(TABLE + 8), CODE), \

@@ -7,12 +7,16 @@
 #include <stdint.h>
 #include <string.h>
 
+/* A generated program says for which lanes its weights were laid out: wider vectors of another machine could not read them. */
+#if !defined(HK_MOST_LANES)
+#define HK_MOST_LANES 16
+#endif
 #if !defined(HK_LANES)
 #if !defined(__GNUC__)
 #define HK_LANES 1
-#elif defined(__AVX512F__)
+#elif defined(__AVX512F__) && HK_MOST_LANES >= 16
 #define HK_LANES 16
-#elif defined(__AVX__)
+#elif defined(__AVX__) && HK_MOST_LANES >= 8
 #define HK_LANES 8
 #else
 #define HK_LANES 4
@@ -37,6 +41,13 @@
 #define HK_ISA "portable"
 #endif
 
+/* One instruction selects floats of a vector by numbers in another. */
+#if (HK_LANES == 16 && defined(__AVX512F__)) || (HK_LANES == 8 && defined(__AVX2__))
+#define HK_LOOKS_UP 1
+#else
+#define HK_LOOKS_UP 0
+#endif
+
 #if defined(HK_INLINE) /* tests compile many programs with kernels that are functions */
 #elif defined(__GNUC__)
 #define HK_INLINE static inline __attribute__((always_inline, unused))
@@ -53,10 +64,14 @@
 #endif
 #if defined(__clang__)
 #define HK_UNROLL _Pragma("clang loop unroll(full)")
+#define HK_ONE_BY_ONE _Pragma("clang loop vectorize(disable)") /* where vectors would be gathered or scattered, which takes twice as long */
 #elif defined(__GNUC__)
 #define HK_UNROLL _Pragma("GCC unroll 64")
 #else
 #define HK_UNROLL
+#endif
+#if !defined(HK_ONE_BY_ONE)
+#define HK_ONE_BY_ONE
 #endif
 
 #if HK_LANES == 1

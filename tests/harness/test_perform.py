@@ -81,6 +81,19 @@ def test_one_layer_is_cut_with_its_own_claims_and_inputs(own_cache: Path) -> Non
     assert claims["params"] < json.loads((whole / "compressed.json").read_text())["claims"]["params"]
 
 
+def test_a_layer_claims_what_the_method_stores_of_it_and_not_the_networks_average(own_cache: Path) -> None:
+    """Stem and classifier have 8 bits, those between 2, with a scale a row; a bias is float32."""
+    method = Choice("qat", (("weight_bits", 2), ("activation_bits", "float"), ("fine_tune_epochs", 0)))
+    whole = json.loads((do(compress_step(MLP, "digits", method, 0)) / "compressed.json").read_text())
+    parts = [
+        json.loads((do(network_step(Workload(MLP, "digits", layer), method, 0)) / "compressed.json").read_text())["claims"]
+        for layer in ("linear1", "linear2", "classifier")
+    ]
+    assert [part["weight_bits"] for part in parts] == [8.0, 2.0, 8.0]
+    assert sum(part["weight_bytes"] for part in parts) == whole["claims"]["weight_bytes"]
+    assert "stored_bits" not in whole["claims"]
+
+
 def test_a_layer_of_an_integer_network_is_unsupported(own_cache: Path) -> None:
     with pytest.raises(Unsupported, match="integer network"):
         do(network_step(Workload(MLP, "digits", "linear2"), Choice("int8_ptq"), 0))

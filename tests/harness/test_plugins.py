@@ -70,6 +70,21 @@ def test_parameters_are_typed_strictly(value: object) -> None:
         plugins.resolve("methods", "magnitude_prune", {"sparsity": value})
 
 
+def test_a_parameter_of_several_kinds_says_them_all_and_parameters_that_contradict_each_other_name_the_method() -> None:
+    with pytest.raises(
+        UserError, match=r"^parameter `weight_bits` of method `qat`: expected int ≥ 1, ≤ 8 \| 'ternary', not 'foo'$"
+    ):
+        plugins.resolve("methods", "qat", {"weight_bits": "foo"})
+    with pytest.raises(UserError, match=r"^method `obs_prune`: `int8` and `bits` both say how wide weights are: leave one out$"):
+        plugins.resolve("methods", "obs_prune", {"sparsity": 0.5, "int8": True, "bits": 4})
+    with pytest.raises(UserError, match=r"^method `nm_train`: n = 4 of m = 4 leaves nothing out"):
+        plugins.resolve("methods", "nm_train", {"n": 4})
+    with pytest.raises(
+        UserError, match=r"^parameter `sparsities\.1` of method `obc_mixed`: Input should be less than 1, not 1\.5$"
+    ):
+        plugins.resolve("methods", "obc_mixed", {"budget": 0.5, "sparsities": [0.5, 1.5]})
+
+
 def test_a_choice_keeps_and_prints_only_what_differs_from_the_defaults() -> None:
     given = {"sparsity": 0.5, "scope": "global", "fine_tune_epochs": 3}
     assert plugins.resolve("methods", "magnitude_prune", given).label == "magnitude_prune(sparsity=0.5, fine_tune_epochs=3)"

@@ -43,7 +43,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     full = Target(
         "board-1", "local", kind="gpu", isa="aarch64", cpu="cortex_a72", host="desk", address="board", port=2222, user="pi",
         key_file="~/.ssh/board", known_hosts="~/.ssh/board_hosts", secret_env="BOARD_PASS", jump="me@gate:22", connect_s=5.0,
-        work_dir="/var/tmp/x", lease_dir="/run/x", python="/usr/bin/python3", meters=("ina226",), tags=("arm", "hot"), thread_counts=(1, 4),
+        work_dir="/var/tmp/x", lease_dir="/run/x", python="/usr/bin/python3", meters=("hwmon",), tags=("arm", "hot"), thread_counts=(1, 4),
         frequencies_hz=(600_000_000, 1_500_000_000), sysfs="/tmp/sys", android_quiet=True, power_cycle=("uhubctl", "-a", "cycle"),
         max_celsius=70.0, max_run_s=600.0, max_disk_bytes=1 << 30, origin="emulated", counts_instructions=True,
     )  # fmt: skip

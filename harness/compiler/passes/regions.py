@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from harness.compiler.blocklist import entries_mask
-from harness.compiler.choice import MOVE, Vectors, best_list, best_region_list, lane_cost, most_places
+from harness.compiler.choice import MARGIN, MOVE, Vectors, best_list, best_region_list, lane_cost, most_places
 from harness.compiler.ir import Graph, Node
 from harness.compiler.operators import Conv, Pad
 from harness.compiler.passes.simplify import simplify
@@ -59,7 +59,7 @@ def _candidates(graph: Graph, vectors: Vectors) -> dict[str, Candidate]:
         most = most_places(window.strides[1] * weights.shape[2] * 4)
         mask = entries_mask(weights, 1)
         now = min(best_list(mask, "float32", most, vectors).cost, lane_cost(mask, weights.shape[2], vectors)) * rows * columns
-        gain = batch * (now - best.cost * math.prod(made.size) * made.lanes)
+        gain = batch * (MARGIN * now - best.cost * math.prod(made.size) * made.lanes)
         if gain > 0:
             found[node.output] = Candidate(RegionConv(window, given, made, node.op.clamp), x, gain)
     return found
@@ -71,16 +71,29 @@ def _beside(op: Pad) -> tuple[int, ...]:
 
 
 def _chosen(graph: Graph, found: Mapping[str, Candidate]) -> set[str]:
-    """All that gain, then one after the other in or out while that is better."""
+    """All that gain, then one after the other in or out, and whole groups, while that is better."""
     chosen, best = set(found), _worth(graph, found, found)
     is_better = True
     while is_better:
         is_better = False
-        for output in found:
-            worth = _worth(graph, found, chosen ^ {output})
-            if worth > best:
-                chosen, best, is_better = chosen ^ {output}, worth, True
-    return chosen if best > 0 else set()
+        for change in [*({output} for output in found), *_groups(graph, found, chosen)]:
+            trial = chosen - change if change <= chosen else chosen | change
+            if (worth := _worth(graph, found, trial)) > best:
+                chosen, best, is_better = trial, worth, True
+    return chosen
+
+
+def _groups(graph: Graph, found: Mapping[str, Candidate], chosen: Set[str]) -> list[set[str]]:
+    """Those that read or write the same images: one alone may not pay to leave though all of them do."""
+    groups: list[tuple[set[str], set[str]]] = []
+    for node in graph.nodes:
+        if node.output in chosen:
+            outputs, images = {node.output}, {node.output, found[node.output].x, *node.inputs[3:]}
+            for group in [group for group in groups if group[1] & images]:
+                groups.remove(group)
+                outputs, images = outputs | group[0], images | group[1]
+            groups.append((outputs, images))
+    return [outputs for outputs, _ in groups]
 
 
 def _worth(graph: Graph, found: Mapping[str, Candidate], chosen: Iterable[str]) -> float:

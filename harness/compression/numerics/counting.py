@@ -31,13 +31,13 @@ def claims(
     *,
     weight_bits: int = 32,
     sparse: bool = False,
-    scales: int = 0,
+    scales: Mapping[str, int] = MappingProxyType({}),
     stored_bits: Mapping[str, int] = MappingProxyType({}),
 ) -> Claims:
     """Count one inference of `example` [1, *input_shape].
 
-    `weight_bytes`: weights of convolutions and linear layers at `weight_bits`, all other parameters and `scales` quantization scales at
-    4 bytes. With `sparse`, each layer is stored in the smallest format that the pattern of its zeros allows (`compiler/smallest.py`).
+    `weight_bytes`: weights of convolutions and linear layers at `weight_bits`, all other parameters and `scales` quantization scales a
+    weight at 4 bytes. With `sparse`, each layer is stored in the smallest format that the pattern of its zeros allows (`compiler/smallest.py`).
     `stored_bits`: what whole weights take, by parameter name, where a method has a format of its own for them (indices and tables counted).
     """
     uses = weight_uses(module, example)
@@ -52,8 +52,10 @@ def claims(
         params=sum(sizes.values()),
         nonzero_params=sum(nonzeros.values()),
         weight_bits=sum(bits.values()) / sum(sizes[name] for name in uses) if stored_bits else float(weight_bits),
-        weight_bytes=math.ceil(sum(bits.values()) / 8) + 4 * (others + scales),
+        weight_bytes=math.ceil(sum(bits.values()) / 8) + 4 * (others + sum(scales.values())),
         formats=dict(Counter(found.format for found in stored.values())),
+        stored_bits=dict(stored_bits),
+        scales=dict(scales),
     )
 
 

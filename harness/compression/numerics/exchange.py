@@ -172,5 +172,5 @@ def refusal(layer: Layer) -> str | None:
     shape = layer.weight.shape
     bits = stored_bits(shape, shape.numel() // Slicing.of(shape).width, 1)
     if bits >= 8 * shape.numel():
-        return f"its bases alone would be as large as its {shape[1:].numel()} weights a filter in 8 bits"
+        return f"bases and coefficients would take as much as its {shape[1:].numel()} weights a filter in 8 bits"
     return None

@@ -42,14 +42,14 @@ def quantize_weight(weight: torch.Tensor, per_channel: bool) -> QuantizedWeight:
     return QuantizedWeight(codes, scale)
 
 
-def put_weights_on_grid(module: nn.Module, per_channel: bool) -> int:
-    """Replace every layer's weight, in place, by its int8 grid's nearest values (float32); how many scales that took."""
-    scales = 0
+def put_weights_on_grid(module: nn.Module, per_channel: bool) -> dict[str, int]:
+    """Replace every layer's weight, in place, by its int8 grid's nearest values (float32); how many scales each took."""
+    scales = {}
     with torch.no_grad():
-        for layer in weighted_layers(module).values():
+        for name, layer in weighted_layers(module).items():
             quantized = quantize_weight(layer.weight, per_channel)
             layer.weight.copy_(quantized.dequantized())
-            scales += quantized.scale.numel()
+            scales[f"{name}.weight"] = quantized.scale.numel()
     return scales
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.fx.proxy import TraceError
 
-from harness.errors import BuildError
+from harness.errors import BuildError, UserError, nearest
 
 if TYPE_CHECKING:
     from harness.data import DataSpec
@@ -26,6 +26,19 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 def weighted_layers(module: nn.Module) -> dict[str, Layer]:
     """Convolutions [out, in/groups, *kernel] and linear layers [out, in] by dotted name, in the module's order."""
     return {name: part for name, part in module.named_modules() if isinstance(part, Layer)}
+
+
+def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of each layer's weight, by the layer's dotted name."""
+    return {name: tuple(layer.weight.shape) for name, layer in weighted_layers(module).items()}
+
+
+def without(layers: Mapping[str, Layer], skip: Collection[str]) -> dict[str, Layer]:
+    """All but the layers named in `skip`; UserError for a name that is none."""
+    for name in skip:
+        if name not in layers:
+            raise UserError(f"`skip` names `{name}`, which is no layer with weights here.{nearest(name, layers)}")
+    return {name: layer for name, layer in layers.items() if name not in skip}
 
 
 def is_stem(name: str, layer: Layer, layers: Collection[str], spec: DataSpec) -> bool:

@@ -15,12 +15,11 @@ import numpy.typing as npt
 import torch
 
 from harness.compression.numerics.native import by_rows, compiled_loops, pointer
-from harness.compression.numerics.regularity import BlockPunched, NOfM, Regularity, Unstructured
-from harness.errors import BuildError, UserError
+from harness.compression.numerics.regularity import BlockPunched, NOfM, Regularity
+from harness.compression.numerics.rowwise import check_rowwise
+from harness.errors import BuildError
 
 LOOPS = Path(__file__).with_suffix(".c")
-WIDEST = 32
-"""Weights of a block, at most: what the C loop keeps aside."""
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
 
@@ -72,18 +71,15 @@ def hessian(moment: torch.Tensor, damping: float) -> Hessian:
 
 def units(regularity: Regularity, shape: torch.Size) -> Units:
     """Of a weight [out, in/groups, *kernel]; UserError for a regularity whose units reach over several rows."""
+    check_rowwise(regularity)
     if isinstance(regularity, NOfM):
         groups = _numbers(BlockPunched(1, regularity.m), shape)
         limit = np.full(int(groups.max()) + 1, regularity.m - regularity.n, np.int32)
         return Units(
             torch.arange(len(groups)), np.arange(len(groups) + 1, dtype=np.int32), groups.numpy().astype(np.int32), limit
         )
-    if not (isinstance(regularity, Unstructured) or (isinstance(regularity, BlockPunched) and regularity.filters == 1)):
-        raise UserError(f"`{regularity}`: every filter is pruned by itself here: unstructured, n:m, or block-punched 1xN")
     numbers = _numbers(regularity, shape)
     sizes = torch.bincount(numbers)
-    if int(sizes.max()) > WIDEST:
-        raise UserError(f"`{regularity}`: up to {WIDEST} weights can leave together")
     start = np.concatenate([[0], sizes.cumsum(0).numpy()]).astype(np.int32)
     return Units(torch.argsort(numbers, stable=True), start, np.zeros(len(sizes), np.int32), np.array([len(sizes)], np.int32))
 

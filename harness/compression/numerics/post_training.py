@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt
 
 from harness.compression import Compressed
-from harness.errors import UserError, nearest
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -56,17 +56,11 @@ class PostTraining:
 
     def layers(self, network: nn.Module, options: Callable[[Layer], Sequence[Option] | str]) -> tuple[Plan, dict[str, str]]:
         """What may be done to each layer, and the layers that nothing may be done to, with the reasons; UserError where none is left."""
-        from harness.compression.numerics.layers import weighted_layers
+        from harness.compression.numerics.layers import weighted_layers, without
         from harness.compression.numerics.surgery import unfit
 
-        layers = weighted_layers(network)
-        for name in self.skip:
-            if name not in layers:
-                raise UserError(f"`skip` names `{name}`, which is no layer with weights here.{nearest(name, layers)}")
         plan, left_alone = {}, dict.fromkeys(self.skip, "named in `skip`")
-        for name, layer in layers.items():
-            if name in self.skip:
-                continue
+        for name, layer in without(weighted_layers(network), self.skip).items():
             found = unfit(layer) or options(layer)
             if isinstance(found, str):
                 left_alone[name] = found
@@ -129,7 +123,7 @@ def made(
 
     weights = {name: network.get_parameter(f"{name}.weight") for name in chosen}
     bits = {f"{name}.weight": stored_bits(weights[name], option) for name, option in chosen.items() if option.bits is not None}
-    numbers = sum(scales(weights[name], option) for name, option in chosen.items())
+    numbers = {f"{name}.weight": count for name, option in chosen.items() if (count := scales(weights[name], option))}
     counted = claims(network, data.spec.example(), sparse=True, scales=numbers, stored_bits=bits)
     return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
 

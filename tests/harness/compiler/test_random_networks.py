@@ -119,7 +119,7 @@ def kept(rng: np.random.Generator, shape: Sequence[int]) -> Array:
 def _conv(s: Sketch) -> None:
     _, c, h, w = s.shape
     groups = s.pick(1, 1, 1, *(g for g in (2, 3) if c % g == 0))
-    outputs, k, stride, dilation = groups * s.number(1, 36), s.pick(1, 3), s.pick(1, 1, 2), s.pick(1, 1, 2)
+    outputs, k, stride, dilation = groups * s.number(1, 36), s.pick(1, 2, 3), s.pick(1, 1, 2), s.pick(1, 1, 2)
     pad = s.pick(0, dilation) if dilation * (k - 1) < min(h, w) else dilation
     attributes = {"group": groups, "strides": [stride] * 2, "dilations": [dilation] * 2, "pads": [pad] * 4}
     bias = [s.constant(outputs)] if s.rng.random() < 0.5 else []

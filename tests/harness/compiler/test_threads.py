@@ -17,6 +17,7 @@ from harness.compiler.emit import emitted
 from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph, Node, Type
 from harness.compiler.operators import Clamp, Conv, Dense, Pad, Pool, Requantize, Transpose, Window
+from harness.compiler.regions import FromRegions, RegionConv, ToRegions, regions_of
 
 Array = npt.NDArray[Any]
 pytestmark = pytest.mark.toolchain
@@ -35,19 +36,25 @@ def every_layer_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def floats() -> tuple[Graph, dict[str, Array]]:
-    """Layer after layer: padded, convolved, as lists with a residual, each channel alone, pooled, transposed, dense."""
+    """Layer after layer: over regions, padded, convolved, as lists with a residual, each channel alone, pooled, transposed, dense."""
+    cut = regions_of(9, 8, 16)
     rng = np.random.default_rng(0)
     sparse = rng.standard_normal((1, 1, 40, 40), np.float32) * (rng.random((1, 1, 40, 40)) < 0.02)
     constants: dict[str, Array] = {
         "w": rng.standard_normal((3, 3, 8, 40), np.float32),
+        "r": rng.standard_normal((3, 3, 8, 8), np.float32),
         "l": sparse.astype(np.float32),
         "d": rng.standard_normal((3, 3, 1, 40), np.float32),
         "v": rng.standard_normal((5, 70), np.float32),
         "b": rng.standard_normal(40, np.float32),
         "c": rng.standard_normal(70, np.float32),
+        "a": rng.standard_normal(8, np.float32),
     }
     nodes = [
-        Node(Pad((0, 1, 1, 0), (0, 1, 1, 0), 0), ("x",), "p", "pad"),
+        Node(ToRegions(cut), ("x",), "y01", "to"),
+        Node(RegionConv(Window((3, 3), pads=(1, 1, 1, 1)), cut, cut), ("y01", "r", "a"), "y02", "regions"),
+        Node(FromRegions(cut), ("y02",), "y0", "from"),
+        Node(Pad((0, 1, 1, 0), (0, 1, 1, 0), 0), ("y0",), "p", "pad"),
         Node(Conv(THREE, clamp=Clamp(-1, 9)), ("p", "w", "b"), "y1", "conv"),
         Node(Conv(Window((1, 1))), ("y1", "l", "b", "y1"), "y2", "list"),
         Node(Conv(THREE, 40), ("y2", "d", "b"), "y3", "depthwise"),

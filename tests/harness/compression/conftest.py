@@ -30,6 +30,12 @@ def trained(module: nn.Module) -> nn.Module:
     return module
 
 
+@pytest.fixture(autouse=True)
+def fixed_torch_seed() -> None:
+    """What a test draws does not depend on which ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def cnn() -> nn.Module:
     """About 97 % on the digits. Shared: a test that edits it breaks the others, which is one of the promises tested."""

@@ -9,6 +9,7 @@ from harness.compression.codebook import METHOD
 from harness.compression.numerics.layers import weighted_layers
 from harness.context import Context
 from harness.data.digits import DATA
+from harness.errors import UserError
 from harness.train import evaluate
 
 pytestmark = pytest.mark.torch
@@ -39,3 +40,8 @@ def test_storage_is_codes_and_tables_and_layers_too_small_for_one_stay(cnn: nn.M
     (member,) = compressed.members
     assert list(compressed.left_alone) == ["conv1", "classifier"]  # of 72 and 160 weights, a table has 128
     assert member.claims.weight_bytes == -(-((1152 + 2304) * 7 + 2 * 128 * 32) // 8) + 4 * (72 + 160 + 2 * 40 + 10)
+
+
+def test_a_table_that_is_larger_than_every_layer_is_a_user_error(new_context: NewContext) -> None:
+    with pytest.raises(UserError, match="no layer has weights enough"):
+        METHOD(bits=8).compress(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), DATA(), new_context())

@@ -9,6 +9,7 @@ from harness.compression.low_rank import METHOD
 from harness.compression.numerics.layers import weighted_layers
 from harness.context import Context
 from harness.data.digits import DATA
+from harness.errors import UserError
 from harness.train import evaluate
 
 pytestmark = pytest.mark.torch
@@ -40,3 +41,8 @@ def test_more_energy_costs_less_accuracy_and_training_wins_some_back(cnn: nn.Mod
     poor, good = (top1(METHOD(ratio=share, by="energy", fine_tune_epochs=0)) for share in (0.5, 0.9))
     assert good > 0.9 > poor
     assert top1(METHOD(ratio=0.5, by="energy", fine_tune_epochs=3)) > poor + 0.1
+
+
+def test_nothing_to_take_apart_is_a_user_error(new_context: NewContext) -> None:
+    with pytest.raises(UserError, match="no layer is taken apart: 1: `edges` is false"):
+        METHOD(ratio=0.5).compress(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), DATA(), new_context())

@@ -102,9 +102,28 @@ def test_a_measured_latency_is_a_budget(cnn: nn.Module, new_context: NewContext,
     write_table(table, tmp_path / "table.json")
     method = METHOD(budget=0.87, resource="latency", table=str(tmp_path / "table.json"), sparsities=(0.5, 0.9), **FEW)
     found = chosen(method.compress(cnn, DATA(), new_context()))
-    assert found["unit"] == "s"
+    assert (found["unit"], found["table"]) == ("s", {"origin": "measured", "target": "t", "backend": "b", "threads": 1})
     assert {name for name, option in found["options"].items() if option != "dense"} == {"conv3"}
     assert found["reached"] == pytest.approx(5.1, abs=0.02) and found["reached"] <= found["limit"] == pytest.approx(0.87 * 6)
+
+
+def test_a_table_of_another_network_is_refused_before_anything_is_solved(
+    cnn: nn.Module, resnet: nn.Module, new_context: NewContext, new_table: Callable[[nn.Module], LatencyTable], tmp_path: Path
+) -> None:
+    write_table(new_table(resnet), tmp_path / "table.json")
+    method = METHOD(budget=0.5, resource="latency", table=str(tmp_path / "table.json"), sparsities=(0.6,), **FEW)
+    context = new_context()
+    with pytest.raises(UserError, match="not on this network"):
+        method.compress(cnn, DATA(), context)
+    assert not context.journal.exists() and not context.events
+
+
+def test_no_option_for_all_layers_alike_is_a_user_error_and_no_mixture(cnn: nn.Module, new_context: NewContext) -> None:
+    """The stem's one input channel takes no 2:4: with 2:4 and 2 bits for all that take it, its weights stay float32 and are too many."""
+    given = {"budget": 0.073, "resource": "bytes", "regularity": "2:4", "sparsities": (0.5,), "bits": (2, 8), **FEW}
+    assert chosen(METHOD(choose="error", **given).compress(cnn, DATA(), new_context()))["options"]["conv1"] == "dense, 2 bit"
+    with pytest.raises(UserError, match="all layers take alike"):
+        METHOD(choose="uniform", **given).compress(cnn, DATA(), new_context())
 
 
 def test_a_search_that_was_killed_goes_on_from_its_journal(cnn: nn.Module, new_context: NewContext) -> None:

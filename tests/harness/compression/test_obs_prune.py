@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.nn import functional
 
+from harness import plugins
 from harness.compiler.sparsity import zeros_of
 from harness.compression.numerics.layers import weighted_layers
 from harness.compression.obs_prune import METHOD
@@ -96,15 +97,23 @@ def test_layer_norms_are_corrected_and_a_layer_that_is_never_called_is_named(new
     assert compressed.left_alone == {"head": "the network never calls it: its weight is used elsewhere"}
 
 
-def test_more_calibration_than_there_is_and_units_of_several_filters_are_user_errors(
-    cnn: nn.Module, new_context: NewContext
-) -> None:
+def test_more_calibration_than_there_is_is_a_user_error(cnn: nn.Module, new_context: NewContext) -> None:
     with pytest.raises(UserError, match="training examples"):
         METHOD(sparsity=0.5, calibration_samples=10**6).compress(cnn, DATA(), new_context())
-    with pytest.raises(UserError, match="every filter is pruned by itself"):
-        METHOD(sparsity=0.5, regularity="1x4", calibration_samples=64).compress(cnn, DATA(), new_context())
-    with pytest.raises(UserError, match="unknown regularity"):
-        METHOD(sparsity=0.5, regularity="2:5:9").compress(cnn, DATA(), new_context())
+
+
+@pytest.mark.parametrize(
+    ("regularity", "message"),
+    [
+        ("1x4", "every filter is pruned by itself"),
+        ("2:5:9", "unknown regularity"),
+        ("3:4", r"removes 0\.25 of the weights, not 0\.5"),
+        ("block-punched 1x64", "up to 32 weights"),
+    ],
+)
+def test_a_regularity_that_cannot_be_is_refused_at_plan(regularity: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"method `obs_prune`: .*{message}"):
+        plugins.resolve("methods", "obs_prune", {"sparsity": 0.5, "regularity": regularity})
 
 
 @pytest.mark.parametrize(

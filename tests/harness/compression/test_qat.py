@@ -96,6 +96,25 @@ def test_the_dense_network_is_the_teacher(new_context: NewContext) -> None:
     assert losses[0.5] == pytest.approx((losses[0.0] + losses[1.0]) / 2, rel=1e-3)
 
 
+class Used(nn.Module):
+    """The weight of `head` is used without calling it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(self.hidden(x.flatten(1)).relu(), self.head.weight, self.head.bias)
+
+
+def test_a_layer_whose_inputs_cannot_be_rounded_is_named(new_context: NewContext) -> None:
+    given = {"weight_bits": 4, "edge_bits": 4, "fine_tune_epochs": 0}
+    rounded = METHOD(**given, activation_bits=4).compress(Used().eval(), DATA(), new_context())
+    assert rounded.left_alone == {"head": "its inputs stay float: its weight is used without calling it"}
+    assert all(len(row.unique()) <= 15 for row in rounded.members[0].module.get_parameter("head.weight"))
+    assert METHOD(**given, activation_bits="float").compress(Used().eval(), DATA(), new_context()).left_alone == {}
+
+
 @pytest.mark.parametrize(
     "document", ['{"weight_bits": 0}', '{"weight_bits": "binary"}', '{"activation_bits": 9}', '{"edge_bits": 1}']
 )

@@ -67,6 +67,7 @@ def test_without_a_limit_a_search_may_take_what_the_rules_take(
 ) -> None:
     by_rules = SchemeMapping(sparsity=0.8, map="rule", table=table_file, **QUICK).compress(resnet, DATA(), new_context())
     by_search = SchemeMapping(sparsity=0.8, map="random", table=table_file, **QUICK).compress(resnet, DATA(), new_context())
+    assert events(by_rules, "map")[0]["table"] == {"origin": "measured", "target": "local", "backend": "native", "threads": 1}
     assert events(by_search, "map")[0]["limit_s"] == events(by_rules, "map")[0]["predicted_s"]
     assert events(by_rules, "map")[0]["limit_s"] is None and not events(by_rules, "trial")
 
@@ -94,7 +95,10 @@ def test_the_same_seed_gives_the_same_map(resnet: nn.Module, table_file: str, ne
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"map": "rule"}, "`map: rule` needs a latency table"),
+        ({"map": "rule"}, "method `scheme_map`: `map: rule` needs a latency table"),
+        ({"scheme": "1y16"}, "method `scheme_map`: unknown regularity `1y16`"),
+        ({"scheme": "pattern"}, "alone removes 0.5556"),
+        ({"latency": 0.5}, "`latency` limits what the rules or a search may take"),
         ({"map": "search"}, "map"),
         ({"latency": 1.5}, "latency"),
         ({"trials": 0}, "trials"),

@@ -9,7 +9,7 @@ import pytest
 from harness.compiler.choice import ANY_VECTORS
 from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph, Node, Type
-from harness.compiler.operators import Clamp, Conv, Pad, Reduce, Window
+from harness.compiler.operators import Clamp, Conv, Pad, Pool, Reduce, Window
 from harness.compiler.passes.padding import explicit_padding
 from harness.compiler.passes.regions import in_regions
 from harness.compiler.regions import FromRegions, RegionConv, ToRegions
@@ -76,6 +76,27 @@ def test_what_saves_less_than_moving_takes_stays() -> None:
     node = Node(Conv(Window((1, 1))), ("x", "w", "b"), "y", "thin")
     graph = Graph.of({"x": Type("float32", (1, 28, 28, 16))}, ["y"], [node], constants)
     assert in_regions(graph, ANY_VECTORS) is graph
+
+
+def test_a_group_that_does_not_pay_leaves_though_another_does() -> None:
+    """Of two thin layers after each other, one alone would move as much as both."""
+    rng = np.random.default_rng(0)
+    thin = np.zeros((1, 1, 16, 16), np.float32)
+    thin[0, 0, ::8, ::2] = 1
+    constants: dict[str, Array] = {"t": thin, "a": np.zeros(16, np.float32), "b": np.zeros(128, np.float32)}
+    for name, channels in (("v", 16), ("w", 128)):
+        kept = rng.random((3, 3, channels, 128)) < 0.05
+        constants[name] = (rng.standard_normal(kept.shape) * kept).astype(np.float32)
+    nodes = [
+        Node(Conv(Window((1, 1))), ("x", "t", "a"), "thin", "1"),
+        Node(Conv(Window((1, 1))), ("thin", "t", "a"), "thinner", "2"),
+        Node(Pool("max", Window((2, 2), (2, 2))), ("thinner",), "half", "3"),
+        Node(Conv(SAME), ("half", "v", "b"), "wide", "4"),
+        Node(Conv(SAME), ("wide", "w", "b"), "y", "5"),
+    ]
+    graph = Graph.of({"x": Type("float32", (1, 28, 28, 16))}, ["y"], nodes, constants)
+    found = kinds(in_regions(explicit_padding(graph), ANY_VECTORS))
+    assert found == ["Conv", "Conv", "Pool", "ToRegions", "RegionConv", "RegionConv", "FromRegions"]
 
 
 def test_padding_that_others_read_too_stays() -> None:

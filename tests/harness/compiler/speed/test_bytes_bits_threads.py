@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.compiler import lower, threads
+from harness.compiler import lower_layers, threads
 from harness.compiler.ir import Graph, Node, Type
 from harness.compiler.operators import Conv, Dense, Requantize, Window
 
@@ -83,7 +83,7 @@ def test_bits(
             chosen = either(graph, given, "chosen").facts["kernels"] == {"hk_f32_lut_dense": 1}
             programs = []
             for forced in (False, True):
-                monkeypatch.setattr(lower, "pays", lambda *_, answer=forced: answer)
+                monkeypatch.setattr(lower_layers, "pays", lambda *_, answer=forced: answer)
                 programs.append(either(graph, given, "dense"))
             monkeypatch.undo()
             a, b = in_turns(programs, 25 if benchmark.enabled else 1)

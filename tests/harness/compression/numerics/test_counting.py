@@ -58,7 +58,10 @@ def test_dense_float_bytes_are_four_a_parameter() -> None:
 
 def test_int8_bytes_count_biases_and_scales_at_four() -> None:
     module = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
-    assert claims(module, np.zeros((1, 6), np.float32), weight_bits=8, scales=8).weight_bytes == 30 + 15 + 4 * (5 + 3) + 4 * 8
+    assert (
+        claims(module, np.zeros((1, 6), np.float32), weight_bits=8, scales={"0.weight": 5, "2.weight": 3}).weight_bytes
+        == 30 + 15 + 4 * (5 + 3) + 4 * 8
+    )
 
 
 def test_sparse_bytes_are_bitmap_and_values_or_dense_if_smaller() -> None:

@@ -47,12 +47,12 @@ def test_weights_of_all_layers_come_to_lie_on_the_grid_and_biases_stay() -> None
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 5))
     biases = [module.get_parameter("0.bias").clone(), module.get_parameter("2.bias").clone()]
     expected = quantize_weight(module.get_parameter("0.weight"), per_channel=True).dequantized()
-    assert put_weights_on_grid(module, per_channel=True) == 3 + 5
+    assert list(put_weights_on_grid(module, per_channel=True).values()) == [3, 5]
     assert torch.equal(module.get_parameter("0.weight"), expected)
     assert [
         torch.equal(a, b) for a, b in zip(biases, (module.get_parameter("0.bias"), module.get_parameter("2.bias")), strict=True)
     ] == [True, True]
-    assert put_weights_on_grid(module, per_channel=False) == 2
+    assert list(put_weights_on_grid(module, per_channel=False).values()) == [1, 1]
 
 
 @pytest.mark.parametrize(

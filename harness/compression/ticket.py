@@ -1,0 +1,123 @@
+"""Lottery tickets: prune a little, go back to early weights, train again, over and over; then whole filters or blocks (arXiv:2202.04736)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+from harness.compression import Compressed, Numeric
+from harness.compression.numerics.tuning import Tuning
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from harness.compression.numerics.layers import Layer
+    from harness.context import Context
+    from harness.data import Data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket(Tuning):
+    """Each round trains for `fine_tune_epochs`, as does the ticket in the end. Stem and classifier lose nothing."""
+
+    numeric: ClassVar[Numeric] = "float32"
+
+    rounds: Annotated[int, Ge(1)] = 3
+    prune: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """Share of the remaining weights that leaves in each round: the smallest of all layers together."""
+    rewind_epochs: Annotated[int, Ge(0)] = 0
+    """Weights are drawn anew and trained for so many epochs: there each round begins. 0: each begins at the weights of the trained network."""
+    structure: Literal["none", "refill", "regroup"] = "none"
+    """What is made of the last round's weights: `refill`: whole filters; `regroup`: dense blocks of filters that keep the same inputs."""
+    by: Literal["count", "weight", "random"] = "count"
+    """Which filters `refill` takes: those that keep the most weights, or the largest sum of magnitudes; `random` is the baseline."""
+    extra: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of the other filters that `refill` brings back, too (refill+)."""
+    block_rows: Annotated[int, Ge(2)] = 8
+    """Filters of a block of `regroup`, at least, where the layer has as many."""
+    block_columns: Annotated[int, Ge(1)] = 32
+    """Columns of a block of `regroup`, at most."""
+    outweigh: Annotated[float, Gt(0)] = 1.5
+    """`regroup`: the kept weights that blocks hold are more than so many times those that are lost."""
+
+    def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
+        import torch
+
+        from harness.compression.numerics.counting import claims
+        from harness.compression.numerics.retrain import prune_and_retrain
+        from harness.compression.numerics.tickets import drawn_anew, remaining
+        from harness.train import derived_seed
+
+        network = copy.deepcopy(module).eval()
+        layers, left_alone = self._layers(network, data)
+        if self.rewind_epochs:
+            drawn_anew(network, derived_seed(context.seed, "ticket"))
+            context.train(network, self.recipe(context, self.rewind_epochs), loss=self.loss(module, context))
+        start = copy.deepcopy(network.state_dict())
+        masks = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in layers.items()}
+        for number in range(1, self.rounds + 1):
+            network.load_state_dict(start)
+            prune_and_retrain(network, masks, module, data, context, self, 0)
+            masks = remaining({name: layer.weight for name, layer in layers.items()}, masks, (1 - self.prune) ** number)
+        masks = self._structured(network, layers, masks, start, data, context)
+        prune_and_retrain(network, masks, module, data, context, self, 0)
+        counted = claims(network, data.spec.example(), sparse=True)
+        return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
+
+    def _layers(self, network: nn.Module, data: Data) -> tuple[dict[str, Layer], dict[str, str]]:
+        """What is pruned, and what is not and why."""
+        from harness.compression.numerics.layers import is_classifier, is_stem, weighted_layers
+
+        layers, left_alone = weighted_layers(network), dict[str, str]()
+        for name, layer in layers.items():
+            if is_stem(name, layer, layers, data.spec):
+                left_alone[name] = "the stem"
+            elif is_classifier(name, layer, layers, data.spec):
+                left_alone[name] = "the classifier"
+            elif getattr(layer, "groups", 1) > 1:
+                left_alone[name] = "the filters of a convolution in groups share no inputs"
+        pruned = {name: layer for name, layer in layers.items() if name not in left_alone}
+        if not pruned:
+            raise UserError(f"ticket: no layer can be pruned: {'; '.join(f'{name}: {why}' for name, why in left_alone.items())}")
+        return pruned, left_alone
+
+    def _structured(
+        self,
+        network: nn.Module,
+        layers: dict[str, Layer],
+        masks: dict[str, torch.Tensor],
+        start: dict[str, torch.Tensor],
+        data: Data,
+        context: Context,
+    ) -> dict[str, torch.Tensor]:
+        """The masks of the ticket; the network, in place, back at its start, with its filters in the ticket's order."""
+        from harness.compression.numerics.tickets import gathered, of_blocks, refilled, regrouped
+
+        if self.structure == "refill":
+            masks = {
+                name: refilled(mask, self._scores(layers[name], mask, name, context), self.extra) for name, mask in masks.items()
+            }
+        network.load_state_dict(start)
+        if self.structure == "regroup":
+            blocks = {name: regrouped(mask, self.block_rows, self.block_columns, self.outweigh) for name, mask in masks.items()}
+            unions = {name: of_blocks(found, masks[name].shape) for name, found in blocks.items()}
+            masks, moved = gathered(network, unions, blocks, data.spec.example())
+            context.log("regrouped", blocks={name: len(found) for name, found in blocks.items()}, neighbours=moved)
+        return masks
+
+    def _scores(self, layer: Layer, mask: torch.Tensor, name: str, context: Context) -> torch.Tensor:
+        """[out] float64, by which filters are taken."""
+        import torch
+
+        if self.by == "random":
+            return torch.from_numpy(context.rng(f"refill {name}").random(len(mask)))
+        kept = mask.double() if self.by == "count" else layer.weight.detach().double().abs() * mask
+        return kept.flatten(1).sum(1)
+
+
+METHOD = Ticket

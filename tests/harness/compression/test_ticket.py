@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.compression import Compressed
+from harness.compression.ticket import METHOD
+from harness.context import Context
+from harness.data.digits import DATA
+from harness.errors import UserError
+from harness.train import Recipe
+
+pytestmark = pytest.mark.torch
+NewContext = Callable[..., Context]
+FEW: dict[str, Any] = {"fine_tune_examples": 128}
+PRUNED = ("conv2", "conv3")
+
+
+class Watching(Context):
+    """Keeps the weights that each training begins and ends with."""
+
+    def train(self, module: nn.Module, recipe: Recipe, **hooks: Any) -> None:
+        self.log("begins", weights=[p.detach().clone() for p in module.parameters()])
+        super().train(module, recipe, **hooks)
+        self.log("ends", weights=[p.detach().clone() for p in module.parameters()])
+
+
+def watched(
+    module: nn.Module, journal: Path, context: Context, **given: Any
+) -> tuple[list[list[torch.Tensor]], list[list[torch.Tensor]]]:
+    watching = Watching(0, DATA(), context.recipe, context.criterion, journal)
+    METHOD(**given, **FEW).compress(module, DATA(), watching)
+    begins, ends = ([e["weights"] for e in watching.events if e["event"] == which] for which in ("begins", "ends"))
+    return begins, ends
+
+
+def kept(compressed: Compressed) -> dict[str, torch.Tensor]:
+    return {name: compressed.members[0].module.get_parameter(f"{name}.weight") != 0 for name in PRUNED}
+
+
+def validation(compressed: Compressed) -> float:
+    return float([event for event in compressed.log if event["event"] == "validation"][-1]["top1"])
+
+
+def test_every_round_begins_where_the_first_began_but_for_what_was_pruned(
+    cnn: nn.Module, new_context: NewContext, tmp_path: Path
+) -> None:
+    begins, _ = watched(cnn, tmp_path, new_context(), rounds=3, fine_tune_epochs=1)
+    shares = []
+    for weights in begins:
+        now, first = torch.cat([w.flatten() for w in weights]), torch.cat([p.detach().flatten() for p in cnn.parameters()])
+        assert torch.equal(now[now != 0], first[now != 0])
+        shares.append(int((now != first).sum()))
+    prunable = sum(cnn.get_parameter(f"{name}.weight").numel() for name in PRUNED)
+    assert shares == [round((1 - 0.8**number) * prunable) for number in range(4)]
+
+
+def test_with_rewinding_the_rounds_begin_at_early_weights_of_a_network_drawn_anew(
+    cnn: nn.Module, new_context: NewContext, tmp_path: Path
+) -> None:
+    begins, ends = watched(cnn, tmp_path, new_context(), rounds=1, rewind_epochs=2, fine_tune_epochs=1)
+    assert len(begins) == 3
+    assert not torch.equal(begins[0][0], next(cnn.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(begins[1], ends[0], strict=True))
+    again = torch.cat([w.flatten() for w in begins[2]])
+    assert torch.equal(again[again != 0], torch.cat([w.flatten() for w in ends[0]])[again != 0])
+
+
+def test_refilled_filters_are_whole_or_gone(cnn: nn.Module, new_context: NewContext) -> None:
+    found = kept(METHOD(structure="refill", rounds=2, fine_tune_epochs=1, **FEW).compress(cnn, DATA(), new_context()))
+    for mask in found.values():
+        rows = mask.flatten(1)
+        assert torch.equal(rows.any(1), rows.all(1)) and 0 < int(rows.all(1).sum()) < len(rows)
+    more = kept(METHOD(structure="refill", extra=0.5, rounds=2, fine_tune_epochs=1, **FEW).compress(cnn, DATA(), new_context()))
+    assert all(int(more[name].sum()) > int(found[name].sum()) for name in PRUNED)
+
+
+def test_a_regrouped_network_is_made_of_the_blocks_that_are_logged_and_claims_what_it_keeps(
+    cnn: nn.Module, new_context: NewContext
+) -> None:
+    method = METHOD(structure="regroup", block_rows=4, block_columns=200, rounds=2, fine_tune_epochs=1, **FEW)
+    compressed = method.compress(cnn, DATA(), new_context())
+    (event,) = (event for event in compressed.log if event["event"] == "regrouped")
+    assert event["neighbours"] == list(PRUNED), "conv3 reaches the classifier through a pool"
+    last = [event for event in compressed.log if event["event"] == "masks"][-1]["density"]
+    for name, mask in kept(compressed).items():
+        rows = mask.flatten(1).numpy()
+        different = 1 + sum(not np.array_equal(a, b) for a, b in itertools.pairwise(rows))
+        assert different == len(rows) // 4 == event["blocks"][name], "filters of a block are neighbours and keep the same"
+        assert float(mask.double().mean()) == pytest.approx(last[name])
+    claims = compressed.members[0].claims
+    assert claims.nonzero_macs < 0.75 * claims.macs
+
+
+def test_what_cannot_be_pruned_is_a_user_error(new_context: NewContext) -> None:
+    with pytest.raises(UserError, match="no layer can be pruned: 1: the classifier"):
+        METHOD().compress(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), DATA(), new_context())
+
+
+@pytest.mark.nightly
+def test_single_weights_win_over_blocks_and_blocks_over_filters_and_chosen_filters_over_random_ones(
+    cnn: nn.Module, new_context: NewContext
+) -> None:
+    """At half of the weights, over three seeds. Filters are those of the largest weights: by count they are hardly better than random."""
+    variants: list[dict[str, Any]] = [
+        {}, {"structure": "regroup", "block_rows": 4}, {"structure": "refill", "by": "weight"}, {"structure": "refill", "by": "random"}
+    ]  # fmt: skip
+    means = [
+        np.mean([validation(METHOD(fine_tune_epochs=2, **given).compress(cnn, DATA(), new_context(seed))) for seed in range(3)])
+        for given in variants
+    ]
+    assert means == sorted(means, reverse=True) and len(set(means)) == 4
