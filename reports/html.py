@@ -39,6 +39,9 @@ SETTINGS: Mapping[str, str] = {
     "check_inputs": "answers checked before timing",
     "profile": "operators timed by the runtime's own profiler",
     "evaluation_size": "test examples for accuracy",
+    "energy_s": "least seconds of a window of energy",
+    "energy_windows": "windows of energy",
+    "idle_s": "seconds idle before and after them",
 }
 """How a suite's sampling settings are called on the page."""
 MAX_SENTENCES, MAX_ANSWERS = 6, 24

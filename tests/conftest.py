@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -51,6 +52,14 @@ def compiler_cache(own_cache: Path, zig_cache: Path) -> None:
     """The cache's own folder of the compiler is the one of all tests."""
     own_cache.mkdir(parents=True, exist_ok=True)
     (own_cache / "zig").symlink_to(zig_cache)
+
+
+@pytest.fixture(autouse=True)
+def own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of plug-ins that a test names is forgotten after it."""
+    for family in ("models", "data", "compression", "backends"):
+        package = importlib.import_module(f"harness.{family}")
+        monkeypatch.setattr(package, "__path__", list(package.__path__))
 
 
 @pytest.fixture(autouse=True)
