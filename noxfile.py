@@ -18,8 +18,8 @@ ENVIRONMENT = Path(".nox/assay")
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 """Every runtime that can share the environment: in it where tests are run, so that none of theirs is skipped."""
-AT_ONCE = ("--numprocesses", "2")
-"""Half of what the tests take is waiting for devices; tests/conftest.py says which tests stay together."""
+AT_ONCE = ("--numprocesses", "3")
+"""On two cores: half of what the tests take is waiting for devices. tests/conftest.py says which tests stay together."""
 SYSTEM_PACKAGES = {
     "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
@@ -72,6 +72,7 @@ def bench(session: nox.Session) -> None:
         commands / "pytest",
         "tests/harness/test_overhead.py",
         "tests/harness/compiler/speed",
+        "tests/targets/power/test_overhead.py",
         "-s",
         "--benchmark-only",
         "--benchmark-enable",

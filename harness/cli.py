@@ -385,13 +385,16 @@ def show(
 def doctor(
     target: Annotated[str, typer.Argument(metavar="[TARGET]")] = "local",
     inventory: InventoryOption = None,
+    noise: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, max=3600, help="How long to run an A/A for the noise floor; 0: not at all.")
+    ] = 5.0,
     json_: JsonOption = False,
 ) -> None:
     """Say what is missing on a device, what makes it noisy, and how to mend it."""
     from harness.doctor import examine
     from harness.show import findings_text
 
-    findings = examine(_target(target, inventory))
+    findings = examine(_target(target, inventory), noise)
     _say(json.dumps([f.to_json() for f in findings], indent=1) if json_ else findings_text(target, findings))
     raise typer.Exit(1 if any(finding.level == "missing" for finding in findings) else 0)
 

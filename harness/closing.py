@@ -78,8 +78,8 @@ def measured(run: Run, trial: Trial, device: Json, voided: Sequence[Json]) -> Re
             "a single layer has no quality of its own",
         ),
     )
-    energy = trial.energy.measurements
-    measurements = (*measure.measurements(launches, target), *quality, measure.artifact_size(trial.artifact), *energy)
+    more = (*trial.energy.measurements, *trial.sustained.measurements)
+    measurements = (*measure.measurements(launches, target), *quality, measure.artifact_size(trial.artifact), *more)
     provenance = _provenance(run, trial, device, voided)
     return closed(
         run,
@@ -152,6 +152,7 @@ def _provenance(run: Run, trial: Trial, device: Json, voided: Sequence[Json]) ->
         "seeds": {"suite": run.seed},
         **trial.profile,
         **trial.energy.provenance,
+        **trial.sustained.provenance,
     }
 
 

@@ -20,7 +20,7 @@ MAKEFILE = """\
 # Builds the program and a library of the network; any C compiler will do:
 #     make                                     cc, for this machine
 #     make CC=clang MACHINE=-march=armv8.2-a   for another CPU
-#     make CC="python -m ziglang cc" MACHINE="{flags}" LDFLAGS=-static
+#     make CC="python -m ziglang cc -target {triple}" MACHINE={cpu} LDFLAGS="-static -s"
 # The last line is how {program} was built, by what `pip install ziglang` brings.
 MACHINE ?= {machine}
 CFLAGS ?= -O3
@@ -29,7 +29,7 @@ ALL_CFLAGS = -std=gnu11 {options} $(MACHINE) $(CFLAGS)
 all: network libnetwork.a
 
 network: main.o model.o
-\t$(CC) $(MACHINE) $(LDFLAGS) -o $@ main.o model.o -lm -pthread
+\t$(CC) $(LDFLAGS) -o $@ main.o model.o -lm -pthread
 
 libnetwork.a: model.o
 \t$(AR) rcs $@ model.o
@@ -154,9 +154,9 @@ def _sizes(file: Path, shapes: Mapping[str, list[int | str]], batch: int | None,
 
 
 def _write(folder: Path, file: Path, made: Program, target: Target, program: str) -> None:
-    flags = machine_flags(target)
-    machine = "-march=native" if "-mcpu=native" in flags else ""
-    makefile = MAKEFILE.format(program=program, flags=" ".join(flags), options=" ".join(FLAGS), machine=machine)
+    _, triple, cpu = machine_flags(target)
+    machine = "-march=native" if cpu == "-mcpu=native" else ""
+    makefile = MAKEFILE.format(program=program, triple=triple, cpu=cpu, options=" ".join(FLAGS), machine=machine)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.c").write_text(made.source, encoding="utf-8")
     (folder / "weights.bin").write_bytes(made.weights)

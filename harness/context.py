@@ -31,6 +31,8 @@ class Context:
     journal: Path
     """A folder that survives a kill: a method keeps its resumable state here."""
     on_progress: Callable[[str, float], None] = lambda _what, _share: None
+    start: nn.Module | None = None
+    """For a method with `begins_at`: the network that its other configuration made, where the harness has made it already."""
     events: list[dict[str, Any]] = field(default_factory=list)
     _trainings: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False, compare=False)
 

@@ -10,9 +10,13 @@ from typing import Any, Literal
 
 from harness import environment, plugins
 from harness.cache import cache_root
+from harness.errors import BuildError, RunnerError, Unsupported
+from harness.noise import MOST_STEADY, keep, measured_noise
 from harness.steps import versions
 from targets.data import data_root
-from targets.facts import machine_facts, state
+from targets.facts import machine_facts, machine_key, state
+from targets.lease import leased
+from targets.quiet import timing
 from targets.session import Session
 from targets.state import journal
 from targets.state.settings import CPUFREQ
@@ -45,12 +49,43 @@ _SWITCHES = (
 """(file, the value that is noisy, what that means, how to mend it)"""
 
 
-def examine(target: Target) -> tuple[Finding, ...]:
-    """Look at a device through its own session, and at this host where it builds for it."""
+def examine(target: Target, noise_s: float = 0.0) -> tuple[Finding, ...]:
+    """Look at a device through its own session, and at this host where it builds for it. `noise_s`: seconds of an A/A on it."""
     with connect(target) as session:
         facts, now = machine_facts(session), state(session, sysfs=target.sysfs)
         noise = () if target.origin == "emulated" else (*_noise(session, target, facts, now), *_control(session, target, now))
-        return (*_machine(target, facts), *_fits(target, facts, now), *noise, *_python(session, target), *_host())
+        found = (*_machine(target, facts), *_fits(target, facts, now), *noise, *_python(session, target), *_host())
+        return (*found, *_floor(session, target, facts, noise_s))
+
+
+def _floor(connection: Session, target: Target, facts: Mapping[str, Any], noise_s: float) -> Iterator[Finding]:
+    """An A/A and a known load, while the device is ours alone. What it tells is kept, and every later record of the machine bears it."""
+    if not noise_s:
+        return
+    if target.origin != "measured":
+        yield Finding("note", f"no noise floor: the times of what is {target.origin} are no measurements")
+        return
+    try:
+        with leased(connection, target) as held, timing(target.host):
+            found = measured_noise(held.session, target, noise_s)
+    except (Unsupported, BuildError, RunnerError) as error:
+        yield Finding("missing", f"no noise floor: {error}", "mend this, and call the doctor again")
+        return
+    keep(machine_key(facts), found)
+    is_noisy = found.floor > MOST_STEADY
+    yield Finding(
+        "noise" if is_noisy else "good",
+        f"noise floor {found.floor:.2%}: identical programs differed by {found.ratio - 1:+.2%} [{found.low - 1:+.2%}, {found.high - 1:+.2%}] "
+        f"in {found.pairs} A/B pairs; smaller differences on this machine count as none",
+        "stop other work, or look longer: --noise 30" if is_noisy else "",
+    )
+    load = f"known load: {found.steps_hz / 1e6:.1f} M steps/s; twice the steps take {found.scaling:.3f} times the time"
+    ends = f"[{found.scaling_low:.3f}, {found.scaling_high:.3f}]"
+    yield Finding(
+        "good" if found.scales else "noise",
+        f"{load} {ends}",
+        "" if found.scales else "its clock or its speed is not steady: pin the clock, cool it, stop other work",
+    )
 
 
 def _machine(target: Target, facts: Mapping[str, Any]) -> Iterator[Finding]:

@@ -151,9 +151,8 @@ def export(
     exported = Exported(
         form, written.path, numeric, batch, written.input_layout, quantization, written.facts, output_layout=written.output_layout
     )
-    outputs = [
-        exported.as_stored(chosen.answer(written.path, exported.lay_out(chunk))) for chunk in batches(examples.inputs, batch)
-    ]
+    chunks = (exported.lay_out(chunk) for chunk in batches(examples.inputs, batch))
+    outputs = [exported.as_stored(output) for output in chosen.answer(written.path, chunks)]
     figures = check(form, numeric, np.concatenate(outputs)[: len(examples.inputs)], examples)
     exported = dataclasses.replace(exported, facts={**written.facts, **figures, "isa": isa, "sha256": file_sha256(written.path)})
     exported.save()

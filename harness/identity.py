@@ -14,7 +14,18 @@ from targets.facts import machine_facts, machine_key
 from targets.target import Target
 from targets.transports import connect
 
-_MEASURING_SOURCES = ("trial.py", "visit.py", "measure.py", "energy.py", "check.py", "criterion.py", "backend.py", "runners/*.py")
+_MEASURING_SOURCES = (
+    "trial.py",
+    "visit.py",
+    "measure.py",
+    "energy.py",
+    "sustained.py",
+    "quota.py",
+    "check.py",
+    "criterion.py",
+    "backend.py",
+    "runners/*.py",
+)
 
 
 def identify(suite: Suite, targets: Mapping[str, Target]) -> Callable[[Point], str]:
@@ -36,4 +47,5 @@ def _machine(target: Target) -> str:
     if target.transport != "local":
         return canonical_sha256(dataclasses.asdict(target))
     with connect(target) as session:
-        return machine_key(machine_facts(session))
+        key = machine_key(machine_facts(session))
+    return key if target.cpu_quota is None else f"{key} {target.cpu_quota}"

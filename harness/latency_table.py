@@ -10,7 +10,7 @@ import functools
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,8 @@ from harness.weights import named_file
 from results.record import Origin
 
 SCHEMA: Literal[1] = 1
+Chosen = Mapping[str, tuple[str, float]]
+"""(scheme, density) of layers; those that are not named are dense."""
 DENSE = "dense"
 """The scheme of a layer whose weights all stay."""
 
@@ -40,6 +42,11 @@ class Timing:
     @property
     def time_s(self) -> float:
         return median(self.samples_s)
+
+    @property
+    def most_s(self) -> float:
+        """Upper end: two standard errors above the median."""
+        return self.time_s + 2 * standard_error(self.samples_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,23 @@ class Network:
     """Sum over the operators that are no layers, in the profile of the same round."""
     records: tuple[str, ...]
     """In the store, with all samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A scheme and a strength that could not be measured."""
+
+    scheme: str
+    sparsity: float
+    reason: str
+
+
+class Gap(NamedTuple):
+    """What whole networks took, as a share of what their layers and the rest add up to: the profile's own cost, and what it does not see."""
+
+    typical: float
+    most: float
+    """Of all networks that the table was made of."""
 
 
 class Prediction(NamedTuple):
@@ -94,43 +118,52 @@ class LatencyTable:
     layers: Mapping[str, Layer]
     """By dotted module name."""
     networks: tuple[Network, ...]
+    left_out: tuple[LeftOut, ...] = ()
     schema: Literal[1] = SCHEMA
 
     def facts(self) -> dict[str, Any]:
         """What a time that is looked up here is a time of."""
         return {"origin": self.origin, "target": self.target, "backend": self.backend, "threads": self.threads}
 
+    @property
+    def dense_s(self) -> float:
+        """What the dense network took, whole."""
+        return next(median(network.latency_s) for network in self.networks if network.scheme == DENSE)
+
+    @functools.cached_property
+    def gap(self) -> Gap:
+        shares = [median(network.latency_s) / self._sum_s(self._chosen(network)) for network in self.networks]
+        return Gap(median(shares), max(shares))
+
     @functools.cached_property
     def rest_s(self) -> float:
         """What an inference takes in operators that are no layers: the median over all networks and rounds."""
-        return median(time for network in self.networks for time in network.rest_s)
+        return median(self._rests_s)
+
+    @property
+    def most_rest_s(self) -> float:
+        """As a plan counts it (`layer_most_s`)."""
+        return self.gap.most * (self.rest_s + 2 * standard_error(self._rests_s))
 
     def time_s(self, layer: str, scheme: str, density: float) -> float:
         """Of one layer, between two measured densities of its scheme in proportion. UserError for anything beyond them."""
-        found = self._layer(layer)
-        points = sorted((t.density, t.time_s) for t in found.timings if t.scheme in (scheme, DENSE))
-        if scheme not in found.schemes():
-            raise UserError(
-                f"the latency table of {self.model} has no `{scheme}` for layer `{layer}`.{nearest(scheme, found.schemes())} "
-                f"Measured are {', '.join(found.schemes())}"
-            )
-        at = bisect_left([d for d, _ in points], density - 1e-9)
-        if at == len(points) or (at == 0 and not math.isclose(points[0][0], density, abs_tol=1e-6)):
-            raise UserError(
-                f"the latency table of {self.model} has `{scheme}` of layer `{layer}` measured at densities "
-                f"{points[0][0]:.4g} to {points[-1][0]:.4g}, not at {density:.4g}; measure a sparsity of {1 - density:.4g} too"
-            )
-        above, time = points[at]
-        if at == 0 or math.isclose(above, density, abs_tol=1e-6):
-            return time
-        below, before = points[at - 1]
-        return before + (time - before) * (density - below) / (above - below)
+        return self._between(layer, scheme, density, lambda timing: timing.time_s)
 
-    def latency_s(self, chosen: Mapping[str, tuple[str, float]]) -> float:
-        """Of the whole network, its layers under (scheme, density); those that are not named are dense."""
-        for layer in chosen:
-            self._layer(layer)
-        return self.rest_s + math.fsum(self.time_s(layer, *chosen.get(layer, (DENSE, 1.0))) for layer in self.layers)
+    def layer_most_s(self, layer: str, scheme: str, density: float) -> float:
+        """As a plan counts it that must keep a budget: the upper end of its time, times the greatest gap.
+
+        A search finds the options whose times erred downwards: a sum of medians that it chose is nearly always too low.
+        """
+        return self.gap.most * self._between(layer, scheme, density, lambda timing: timing.most_s)
+
+    def latency_s(self, chosen: Chosen) -> float:
+        """Of the whole network, as is to be expected."""
+        return self.gap.typical * self._sum_s(chosen)
+
+    def most_s(self, chosen: Chosen) -> float:
+        """Of the whole network, as a plan counts it that must keep a budget."""
+        self._check_known(chosen)
+        return self.most_rest_s + math.fsum(self.layer_most_s(name, *chosen.get(name, (DENSE, 1.0))) for name in self.layers)
 
     def check_fits(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """UserError unless it was measured on a network of these layers [out, in/groups, *kernel]."""
@@ -148,6 +181,40 @@ class LatencyTable:
             Prediction(network, self.latency_s(self._chosen(network)), median(network.latency_s)) for network in self.networks
         ]
 
+    @property
+    def _rests_s(self) -> list[float]:
+        return [time for network in self.networks for time in network.rest_s]
+
+    def _sum_s(self, chosen: Chosen) -> float:
+        """Layers and the rest as the profiles say; layers that are not named are dense."""
+        self._check_known(chosen)
+        return self.rest_s + math.fsum(self.time_s(name, *chosen.get(name, (DENSE, 1.0))) for name in self.layers)
+
+    def _between(self, layer: str, scheme: str, density: float, seconds: Callable[[Timing], float]) -> float:
+        found = self._layer(layer)
+        points = sorted((t.density, seconds(t)) for t in found.timings if t.scheme in (scheme, DENSE))
+        if scheme not in found.schemes():
+            raise UserError(
+                f"the latency table of {self.model} has no `{scheme}` for layer `{layer}`.{nearest(scheme, found.schemes())} "
+                f"Measured are {', '.join(found.schemes())}{self._why_not(scheme)}"
+            )
+        at = bisect_left([d for d, _ in points], density - 1e-9)
+        if at == len(points) or (at == 0 and not math.isclose(points[0][0], density, abs_tol=1e-6)):
+            raise UserError(
+                f"the latency table of {self.model} has `{scheme}` of layer `{layer}` measured at densities "
+                f"{points[0][0]:.4g} to {points[-1][0]:.4g}, not at {density:.4g}; measure a sparsity of {1 - density:.4g} too"
+                f"{self._why_not(scheme)}"
+            )
+        above, time = points[at]
+        if at == 0 or math.isclose(above, density, abs_tol=1e-6):
+            return time
+        below, before = points[at - 1]
+        return before + (time - before) * (density - below) / (above - below)
+
+    def _why_not(self, scheme: str) -> str:
+        reasons = [f"; {left.sparsity:g} could not be: {left.reason}" for left in self.left_out if left.scheme == scheme]
+        return "".join(reasons)
+
     def _chosen(self, network: Network) -> dict[str, tuple[str, float]]:
         timings = ((name, timing) for name, layer in self.layers.items() for timing in layer.timings)
         asked = (network.scheme, network.sparsity)
@@ -157,12 +224,23 @@ class LatencyTable:
         document: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         document["layers"] = {name: dataclasses.asdict(layer) for name, layer in self.layers.items()}
         document["networks"] = [dataclasses.asdict(network) for network in self.networks]
+        document["left_out"] = [dataclasses.asdict(left) for left in self.left_out]
         return document
+
+    def _check_known(self, chosen: Chosen) -> None:
+        for layer in chosen:
+            self._layer(layer)
 
     def _layer(self, name: str) -> Layer:
         if name not in self.layers:
             raise UserError(f"the latency table of {self.model} has no layer `{name}`.{nearest(name, self.layers)}")
         return self.layers[name]
+
+
+def standard_error(samples: Sequence[float]) -> float:
+    """Of their median, were they normal: 1.2533 sigma / sqrt(n), sigma by the median absolute deviation, which one disturbed round does not move."""
+    middle = median(samples)
+    return 1.2533 * 1.4826 * median(abs(sample - middle) for sample in samples) / math.sqrt(len(samples))
 
 
 def load_table(table: str) -> LatencyTable:
@@ -190,6 +268,8 @@ def _check(table: LatencyTable, path: Path) -> None:
         raise UserError(f"{path}: a latency table without a measurement; make it again with `assay latency-table`")
     if not all(math.isfinite(sample) and sample >= 0 for sample in samples):
         raise UserError(f"{path}: a time in it is negative or not finite; make it again with `assay latency-table`")
+    if not any(network.scheme == DENSE for network in table.networks):
+        raise UserError(f"{path}: the dense network was not measured; make it again with `assay latency-table`")
     for name, layer in table.layers.items():
         if DENSE not in layer.schemes():
             raise UserError(f"{path}: layer `{name}` was not measured dense; make it again with `assay latency-table`")

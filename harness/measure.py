@@ -23,6 +23,7 @@ from harness.criterion import METHODS, Criterion
 from harness.data import Batch
 from harness.errors import RunnerError
 from harness.plugins import Choice
+from harness.quota import held
 from harness.runners.exchange import Deployed, ask, deploy, deploy_program
 from harness.runners.reply import Columns, Document, OperatorTime, OutputFile, check_affinity, check_timing, read_outputs, real
 from harness.suite import Sampling
@@ -111,7 +112,10 @@ def deploy_backend(
     else:
         python = environment.interpreter(choice.name, target)
         deployed = deploy(session, artifact, plugins.path("backends", choice.name), options, backend.requires, python)
-    return dataclasses.replace(deployed, sysfs=target.sysfs, count_instructions=target.counts_instructions, cpus=cpus)
+    command = held(deployed.command, target)
+    return dataclasses.replace(
+        deployed, command=command, sysfs=target.sysfs, count_instructions=target.counts_instructions, cpus=cpus
+    )
 
 
 def answer(session: Session, deployed: Deployed, inputs: Sequence[Array], *, batch: int, timeout_s: float) -> Answer:
@@ -170,12 +174,13 @@ def measurements(launches: Sequence[Launch], target: Target) -> tuple[Measuremen
         for m in memory
     ]
     least = max(reply.warmup.least_sample_s for reply in replies if reply.warmup)
+    quota = "" if target.cpu_quota is None else f"; the process held to {target.cpu_quota:g} CPUs' time by a control group"
     return (
         Measurement(
             "latency",
             "s",
             origin,
-            f"one inference call (a whole batch) in the runner's process, inputs set before; a sample repeats it for at least {least:g} s",
+            f"one inference call (a whole batch) in the runner's process, inputs set before; a sample repeats it for at least {least:g} s{quota}",
             None if no_time else _latency(launches),
             no_time,
             clock=replies[0].clock.name,

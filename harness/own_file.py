@@ -1,11 +1,16 @@
-"""A user's own model file in the place of a network: copied, judged by its own runtime, handed to the backends that read it."""
+"""A user's own model file in the place of a network: copied, judged by its own runtime, handed to the backends that read it.
+
+Methods other than `float32` change its layers, where PyTorch's can be made of them: what that gives must answer as the file does.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 AS_IT_IS = Choice("float32")
 """The method that changes nothing."""
+IMPORTED_ERROR = 1e-4
+"""Of the greatest answer: what layers made of a file may differ from it by. Both compute in float32, each in its own order."""
 DOCUMENT = "file.json"
 """In a step's folder, where its network is a file: `file`, `layout`, and what `inspect` found."""
 
@@ -35,7 +42,8 @@ DOCUMENT = "file.json"
 def numeric_of(model: Choice, method: Choice) -> Numeric:
     """The arithmetic of a cell: the method's, and a file's own."""
     network = plugins.instantiate("models", model)
-    numeric: Numeric = network.numeric if isinstance(network, FileModel) else plugins.instantiate("methods", method).numeric
+    is_file = isinstance(network, FileModel) and method == AS_IT_IS
+    numeric: Numeric = network.numeric if is_file else plugins.instantiate("methods", method).numeric
     return numeric
 
 
@@ -45,7 +53,9 @@ def file_refusal(workload: Workload, method: Choice, backend: Choice, target: Ta
     if not isinstance(model, FileModel):
         return None
     if method != AS_IT_IS:
-        return f"a {model.suffix} file is measured as it is, by method `{AS_IT_IS}`; `{method}` needs a network it can change"
+        if model.has_layers and model.numeric == "float32":
+            return None
+        return f"a quantized or {model.suffix} file is measured as it is, by method `{AS_IT_IS}`; `{method}` needs layers it can change"
     form: str = plugins.instantiate("backends", backend).form(model.numeric, target)
     if f".{form.partition('_')[0]}" != model.suffix:
         return f"{backend.name} takes form {form} and cannot make it of a {model.suffix} file"
@@ -80,13 +90,32 @@ def adopt(model: FileModel, spec: DataSpec, folder: Path) -> None:
     (folder / "train.json").write_text(canonical_json({"log": [], "validation": {}, "weights": model.path}))
 
 
-def compress_file(source: Path, model: FileModel, examples: npt.NDArray[Any], folder: Path) -> None:
-    """The file again, with what its reference runtime answers to `examples` [n, *input_shape]."""
+def network_of(model: FileModel, source: Path, examples: npt.NDArray[Any]) -> Any:
+    """An nn.Module of the layers of the file that the first step took, for methods to change; BuildError where they answer `examples` otherwise than it."""
+    from harness.models.networks import onnx_network
+
+    document = read(source)
+    assert document is not None
+    module = onnx_network.network_of(source / document["file"], document["layout"] == "NHWC")
+    wanted, found = _answers(source, document, examples), onnx_network.answers(module, examples)
+    error = float(np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0)) if found.shape == wanted.shape else math.inf
+    if not error <= IMPORTED_ERROR:
+        raise BuildError(
+            f"{model.path}: its layers in PyTorch answer {list(found.shape)} {error:.2g} of the greatest answer away from the file's "
+            f"{list(wanted.shape)}; {IMPORTED_ERROR:g} is allowed. Method `float32` measures the file as it is"
+        )
+    return module
+
+
+def compress_file(
+    source: Path, model: FileModel, examples: npt.NDArray[Any], folder: Path, claims: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """The file again, with what its reference runtime answers to `examples` [n, *input_shape], and what is claimed of it."""
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("step.json", "train.json"))
     document = read(folder)
     assert document is not None
     np.savez(folder / "examples.npz", inputs=examples, outputs=_answers(folder, document, examples))
-    facts: dict[str, Any] = {"numeric": model.numeric, "claims": {}, "quantization": None, "left_alone": {}, "log": []}
+    facts: dict[str, Any] = {"numeric": model.numeric, "claims": {**claims}, "quantization": None, "left_alone": {}, "log": []}
     (folder / "compressed.json").write_text(canonical_json(facts))
 
 

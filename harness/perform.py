@@ -5,6 +5,7 @@ Torch and the converters are imported inside the functions: this module is loade
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import time
@@ -92,25 +93,35 @@ def _train(task: Task) -> None:
 def _compress(task: Task) -> None:
     import torch
 
-    from harness.checkpoint import load_weights
+    from harness.checkpoint import load_weights, save_weights
     from harness.context import Context
 
     model, data = _plugin("models", task.inputs["model"]), plugins.named("data", task.inputs["data"])
-    if isinstance(model, FileModel):
-        own_file.compress_file(task.needs[0], model, data.load("test", EXAMPLES).inputs, task.folder)
-        return
+    test = data.load("test", EXAMPLES).inputs
     torch.set_num_threads(model.recipe().threads)
-    module = model.build(data.spec)
-    load_weights(module, task.needs[0] / "weights.safetensors")
+    if isinstance(model, FileModel):
+        if task.inputs["method"]["name"] == own_file.AS_IT_IS.name:
+            own_file.compress_file(task.needs[0], model, test, task.folder, _claims_of_file(model, task.needs[0], test))
+            return
+        module = own_file.network_of(model, task.needs[0], test)
+    else:
+        module = model.build(data.spec)
+        load_weights(module, task.needs[0] / "weights.safetensors")
     module.eval()
-    context = Context(task.inputs["seed"], data, model.recipe(), model.criterion, task.journal, task.on_progress)
+    start = None
+    for earlier in task.needs[1:]:
+        start = copy.deepcopy(module)
+        load_weights(start, earlier / "weights.safetensors")
+    context = Context(task.inputs["seed"], data, model.recipe(), model.criterion, task.journal, task.on_progress, start)
     torch.manual_seed(task.inputs["seed"])
-    compressed = _plugin("methods", task.inputs["method"]).compress(module, data, context)
+    method = _plugin("methods", task.inputs["method"])
+    compressed = method.compress(module, data, context)
     if len(compressed.members) != 1:
         raise BuildError(f"a method returned {len(compressed.members)} networks; only one a method can be measured so far")
     (member,) = compressed.members
-    test = data.load("test", EXAMPLES).inputs
     _save_network(task.folder, member.module, member.reference, test, compressed.calibration, member.unrounded)
+    if hasattr(method, "begins_at"):
+        save_weights(member.module, task.folder / "weights.safetensors")
     facts = {
         **_claimed(member.claims),
         "numeric": compressed.numeric,
@@ -119,6 +130,19 @@ def _compress(task: Task) -> None:
         "log": [*compressed.log],
     }
     (task.folder / "compressed.json").write_text(canonical_json(facts))
+
+
+def _claims_of_file(model: FileModel, source: Path, test: Any) -> Mapping[str, Any]:
+    """What is claimed of a file whose layers can be had: what methods that change them are compared with. Nothing of any other."""
+    from harness.compression.numerics.counting import claims
+
+    if not model.has_layers or model.numeric != "float32":
+        return {}
+    try:
+        found: dict[str, Any] = _claimed(claims(own_file.network_of(model, source, test), test[:1]))["claims"]
+    except (Unsupported, BuildError):
+        return {}
+    return found
 
 
 def _layer(task: Task) -> None:

@@ -149,6 +149,7 @@ def estimated_s(cell: Cell, sampling: Sampling) -> float:
     if cell.verdict != "run":
         return 0.0
     launches_s = (sampling.launches + 1) * process_start_s + sampling.launches * (sampling.warmup_s + sampling.min_s)
+    launches_s += sampling.sustained_s
     if not (sampling.energy_s and cell.target.meters):
         return launches_s
     return launches_s + sampling.energy_windows * (process_start_s + sampling.warmup_s + sampling.energy_s) + 2 * sampling.idle_s

@@ -93,6 +93,8 @@ class Terminal(AbstractContextManager["Terminal"]):
             self._print(f"  {event}: {step.title}")
         elif event == "started":
             self._phases[""] = step.title
+            if not self._progress and not self.quiet and step.kind in ("train", "compress"):  # may take hours
+                self._print(f"  {step.title}")
             self._describe()
 
     def launched(self, cell: Cell, launch: int) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,8 @@ def host_alias() -> str:
 
 
 def packages_sha256() -> str:
-    """Hash over every installed distribution and its version."""
-    found = sorted({f"{d.name}=={d.version}" for d in distributions() if d.name})
+    """Hash over every installed distribution and its version, which the name of its folder holds (PyPA, "Recording installed projects")."""
+    found = sorted({entry.name for folder in sys.path for entry in Path(folder).glob("*.dist-info")})
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 

@@ -151,8 +151,8 @@ def claims_text(result: CompressedFile) -> str:
         {
             "claim": name,
             "compressed": f"{value:,}",
-            "dense": f"{result.baseline[name]:,}",
-            "ratio": _ratio(result.baseline[name], value),
+            "dense": f"{result.baseline[name]:,}" if name in result.baseline else "",
+            "ratio": _ratio(result.baseline[name], value) if name in result.baseline else "",
         }
         for name, value in result.claims.items()
         if name != "formats"

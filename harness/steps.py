@@ -136,6 +136,10 @@ def train_step(model: Choice, data: str, seed: int) -> Step:
 
 @functools.cache
 def compress_step(model: Choice, data: str, method: Choice, seed: int) -> Step:
+    needs: tuple[Step, ...] = (train_step(model, data, seed),)
+    if begins_at := getattr(plugins.instantiate("methods", method), "begins_at", None):
+        earlier = plugins.resolve("methods", method.name, {**dict(method.params), **begins_at})
+        needs += (compress_step(model, data, earlier, seed),)
     return _step(
         "compress",
         {
@@ -146,7 +150,7 @@ def compress_step(model: Choice, data: str, method: Choice, seed: int) -> Step:
             "seed": seed,
             **_files_of(method),
         },
-        (train_step(model, data, seed),),
+        needs,
         f"compress {model.label} by {method.label}",
         _cores(model),
     )

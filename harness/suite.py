@@ -118,6 +118,9 @@ class Sampling:
     """Such windows a cell, each a process launch of its own."""
     idle_s: Annotated[float, Ge(0), Le(600)] = 5.0
     """The device idles so long before and after the windows, which tells its net energy; 0: gross energy alone."""
+    sustained_s: Annotated[float, Ge(0), Le(14000)] = 0.0
+    """A cell loops so long without a rest in one launch more, while its temperature and clock are read; 0: not at all. 1800 is what a phone
+    takes to become as warm as it will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,8 @@ class Suite:
         }
 
 
+STEPS = "steps"
+"""For `frequency_hz`: a point at each step of the inventory."""
 _KEYS = (
     "name", "about", "extends", "models", "methods", "backends", "targets", "operating_points", "sampling", "baseline",
     "include", "exclude", "tables", "figures", "gates", "seed",
@@ -368,7 +373,8 @@ class _Reader(Reader):
         for index, group in groups:
             place = ("operating_points", *index)
             self.keys(group, place, POINT_AXES)
-            axes = {axis: self._values(axis, group[axis], (*place, axis)) for axis in group}
+            swept = {"frequency_hz": self._steps(targets, place)} if group.get("frequency_hz") == STEPS else {}
+            axes = {axis: self._values(axis, value, (*place, axis)) for axis, value in {**group, **swept}.items()}
             for values in itertools.product(*axes.values()):
                 point = OperatingPoint(**dict(zip(axes, values, strict=True)))
                 refusals = [point.refusal(target) for target in targets]
@@ -378,6 +384,16 @@ class _Reader(Reader):
                     raise self.error(place, "an operating point is named twice")
                 points[point] = None
         return tuple(points)
+
+    def _steps(self, targets: Sequence[Target], place: Place) -> list[int]:
+        """Every clock that the inventory says a device of the suite can be held at, the slowest first."""
+        steps = sorted({hz for target in targets for hz in target.frequencies_hz})
+        if not steps:
+            names = ", ".join(target.name for target in targets)
+            raise self.error(
+                (*place, "frequency_hz"), f"the inventory has no `frequencies_hz` of {names}; `assay targets add` finds them"
+            )
+        return steps
 
     def _values(self, axis: str, given: Any, place: Place) -> list[Any]:
         """The values that an axis of an operating point is to have, each checked."""

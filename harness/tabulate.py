@@ -18,7 +18,7 @@ from harness import plugins
 from harness.errors import BuildError, UserError
 from harness.executor import Executor
 from harness.identity import identify
-from harness.latency_table import DENSE, LatencyTable, Layer, Network, Timing
+from harness.latency_table import DENSE, LatencyTable, Layer, LeftOut, Network, Timing
 from harness.own_file import AS_IT_IS
 from harness.plan import plan
 from harness.plugins import Choice
@@ -43,11 +43,11 @@ class Column:
 
 
 def columns(pruner: Choice, schemes: Sequence[str], sparsities: Sequence[float]) -> tuple[Column, ...]:
-    """Dense, and each scheme at each strength that it can have; a scheme of one strength alone (2:4) at that. UserError for a scheme with none.
+    """Dense, and each scheme at each strength that it can have. UserError for a scheme with none.
 
     `pruner`: a method with the parameters `scheme` and `sparsity`, which are set here.
     """
-    from harness.compression.numerics.regularity import NOfM, parse
+    from harness.compression.numerics.regularity import parse
 
     def pruned(scheme: str, sparsity: float) -> Column:
         return Column(
@@ -59,7 +59,7 @@ def columns(pruner: Choice, schemes: Sequence[str], sparsities: Sequence[float])
     found = [Column(DENSE, 0.0, AS_IT_IS)]
     for label in dict.fromkeys(schemes):
         regularity = parse(label)
-        strengths = [1 - regularity.n / regularity.m] if isinstance(regularity, NOfM) else sparsities
+        strengths = regularity.strengths(sparsities)
         refusals = []
         for sparsity in strengths:
             try:
@@ -87,7 +87,7 @@ def tabulate(
     executor: Executor,
     observer: Observer,
 ) -> LatencyTable:
-    """UserError before anything is measured; BuildError where a network of the table could not be measured."""
+    """UserError before anything is measured; BuildError where the dense network, or every pruned one, could not be measured."""
     if not getattr(plugins.load("backends", backend.name), "profiles", False):
         raise UserError(
             f"{backend.name} gives no time of its layers; a latency table needs a backend that profiles, such as `native`"
@@ -113,6 +113,19 @@ def tabulate(
     return table_of(wanted, found, shapes(workload), facts, sampling=dataclasses.asdict(suite.sampling), seed=seed)
 
 
+def _measured(wanted: Sequence[Column], rounds: Sequence[Sequence[Record]]) -> tuple[list[int], tuple[LeftOut, ...]]:
+    """Which columns were measured in every round, and why the others were not. BuildError if none is left beside dense."""
+    faults = {
+        index: next((f"{r[index].status}: {r[index].reason}" for r in rounds if r[index].status != "ok"), None)
+        for index in range(len(wanted))
+    }
+    kept = [index for index, fault in faults.items() if fault is None]
+    if 0 not in kept or len(kept) == 1 < len(wanted):
+        first = next(fault for fault in faults.values() if fault)
+        raise BuildError(f"{rounds[0][0].axes.model}: the dense network, or all pruned ones, could not be measured ({first})")
+    return kept, tuple(LeftOut(wanted[i].scheme, wanted[i].sparsity, fault) for i, fault in faults.items() if fault is not None)
+
+
 def shapes(workload: Workload) -> dict[str, tuple[int, ...]]:
     """Of each layer's weights, by dotted name."""
     from harness.compression.numerics import layers
@@ -130,7 +143,12 @@ def table_of(
     sampling: dict[str, Any],
     seed: int,
 ) -> LatencyTable:
-    """`rounds`: of each the record of each column's network. `facts`: the table's own fields that no record says better."""
+    """`rounds`: of each the record of each column's network. `facts`: the table's own fields that no record says better.
+
+    A network that failed in a round is left out, with its reason.
+    """
+    kept, left_out = _measured(wanted, rounds)
+    wanted, rounds = [wanted[index] for index in kept], [[records[index] for index in kept] for records in rounds]
     profiles = [[_profile(record) for record in records] for records in rounds]
     timings: dict[str, list[Timing]] = {name: [] for name in layers}
     networks = []
@@ -163,13 +181,12 @@ def table_of(
         **facts, origin=latency.origin, machine_key=record.machine_key, software=dict(record.provenance["who"]),
         sampling=sampling, seed=seed,
         layers={name: Layer(shape, tuple(timings[name])) for name, shape in layers.items()}, networks=tuple(networks),
+        left_out=left_out,
     )  # fmt: skip
 
 
 def _profile(record: Record) -> dict[str, dict[str, Any]]:
     """Operators by layer, or by their own name where they are none. BuildError where the record has no profile."""
-    if record.status != "ok":
-        raise BuildError(f"{record.axes.model} by {record.axes.method} could not be measured ({record.status}): {record.reason}")
     profile = record.provenance.get("profile")
     if profile is None:
         raise BuildError(

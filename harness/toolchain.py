@@ -22,11 +22,12 @@ TRIPLES: Mapping[str, str] = {
     "riscv64": "riscv64-linux-musl",
 }
 """Instruction set, as `uname -m` names it -> zig's target. musl: a static program runs whatever libc the device has."""
-FLAGS = ("-static", "-s", "-O3", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+LINK = ("-O3", "-static", "-s")
 RUNNER = Path(__file__).parent / "runners" / "program"
 """C of the runner and `model.h`, which a network's C implements to become a program with it."""
 TIMEOUT_S = 900.0
-"""The first build for a target also builds its libc: 20 to 100 s."""
+"""The first build for an instruction set also builds its libc: 20 to 100 s."""
 
 
 def runner_program(model: Sequence[Path], target: Target, *, flags: Sequence[str] = ()) -> Path:
@@ -37,18 +38,24 @@ def runner_program(model: Sequence[Path], target: Target, *, flags: Sequence[str
 def compiled(sources: Sequence[Path], target: Target, *, headers: Sequence[Path] = (), flags: Sequence[str] = ()) -> Path:
     """A static program for a device, from the cache if these sources were built for it before. BuildError quotes the compiler.
 
-    `headers` are found by their names alone; `flags` are the compiler's, beside those of every program.
+    `headers` are found by their names alone; `flags` are the compiler's, beside those of every program. Only the sources are compiled for the
+    very CPU: the linker is told the instruction set alone, or it would first build a libc for each CPU.
     """
-    arguments = (*machine_flags(target), *FLAGS, *flags)
+    machine = machine_flags(target)
+    arguments = (*machine, *FLAGS, *flags)
     contents = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*sources, *headers)]
-    key = hashlib.sha256("\n".join((*arguments, *contents, version("ziglang"), *_native_cpu(arguments))).encode()).hexdigest()
+    key = _key(arguments, *LINK, *contents)
     folder = cache_root() / "programs" / key
     include = [f"-I{parent}" for parent in dict.fromkeys(header.parent for header in headers)]
     with locked(key):
         if not folder.is_dir():
             with appearing(folder) as scratch:
-                words = [*arguments, *include, *map(str, sources), "-lm", "-pthread", "-o", str(scratch / "program")]
-                _compile([sys.executable, "-m", "ziglang", "cc", *words])
+                objects = [scratch / f"{index}.o" for index in range(len(sources))]
+                for source, made in zip(sources, objects, strict=True):
+                    _compile(["cc", *arguments, *include, "-c", str(source), "-o", str(made)])
+                _compile(["cc", *machine[:2], *LINK, *map(str, objects), "-lm", "-pthread", "-o", str(scratch / "program")])
+                for made in objects:
+                    made.unlink()
     return folder / "program"
 
 
@@ -58,15 +65,14 @@ def shared_library(source: Path) -> Path:
     if isa not in TRIPLES or platform.system() != "Linux":
         raise Unsupported(f"no compiler here builds libraries for `{isa}` and {platform.system()}")
     triple = TRIPLES[isa].replace("musl", libc)
-    arguments = ("-target", triple, "-mcpu=native", "-shared", "-fPIC", *(flag for flag in FLAGS if flag != "-static"))
-    content = hashlib.sha256(source.read_bytes()).hexdigest()
-    key = hashlib.sha256("\n".join((*arguments, content, version("ziglang"), *_native_cpu(arguments))).encode()).hexdigest()
+    arguments = ("-target", triple, "-mcpu=native", "-shared", "-fPIC", "-s", *FLAGS)
+    key = _key(arguments, hashlib.sha256(source.read_bytes()).hexdigest())
     folder = cache_root() / "libraries" / key
     with locked(key):
         if not folder.is_dir():
             with appearing(folder) as scratch:
                 words = [*arguments, str(source), "-lm", "-o", str(scratch / "library.so")]
-                _compile([sys.executable, "-m", "ziglang", "cc", *words])
+                _compile(["cc", *words])
     return folder / "library.so"
 
 
@@ -76,8 +82,7 @@ def preprocessed(text: str, target: Target, *, headers: Sequence[Path] = ()) -> 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "macros.c")
         source.write_text(text, encoding="utf-8")
-        words = ["-E", "-P", *machine_flags(target), *include, str(source)]
-        return _compile([sys.executable, "-m", "ziglang", "cc", *words])
+        return _compile(["cc", "-E", "-P", *machine_flags(target), *include, str(source)])
 
 
 def machine_flags(target: Target) -> tuple[str, str, str]:
@@ -89,6 +94,11 @@ def machine_flags(target: Target) -> tuple[str, str, str]:
     return "-target", TRIPLES[isa], f"-mcpu={target.cpu or own}"
 
 
+def _key(arguments: Sequence[str], *contents: str) -> str:
+    """Of all that decides what the compiler makes."""
+    return hashlib.sha256("\n".join((*arguments, *contents, version("ziglang"), *_native_cpu(arguments))).encode()).hexdigest()
+
+
 def _native_cpu(arguments: Sequence[str]) -> tuple[str, ...]:
     """What `native` stands for here: a cache that moves to another machine must not bring instructions that it lacks."""
     info = Path("/proc/cpuinfo")
@@ -97,8 +107,9 @@ def _native_cpu(arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({line for line in info.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))}))
 
 
-def _compile(command: list[str]) -> str:
+def _compile(words: list[str]) -> str:
     """What it prints."""
+    command = [sys.executable, "-m", "ziglang", *words]
     cache = cache_root() / "zig"
     environment = {
         "PATH": "/usr/bin:/bin",

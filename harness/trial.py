@@ -14,8 +14,10 @@ from harness.artifact import Artifact
 from harness.energy import Spent, spent
 from harness.plan import Cell
 from harness.profiling import profiled
+from harness.quota import patient
 from harness.steps import Step
 from harness.suite import Sampling
+from harness.sustained import Sustained, sustained
 from results.record import Measurement
 from targets.power.work import Work
 from targets.session import CommandFailed, Session
@@ -43,6 +45,8 @@ class Trial:
     """Provenance of the profile, or why there is none; empty where none was asked for."""
     energy: Spent = field(default_factory=Spent)
     """Of an inference, or why there is none."""
+    sustained: Sustained = field(default_factory=Sustained)
+    """Latency, temperature and clock of a long launch; empty where none was asked for."""
 
     @property
     def network(self) -> Path:
@@ -94,6 +98,7 @@ class Trial:
     def time(self, session: Session, sampling: Sampling) -> measure.Launch:
         """One process launch, whose answers must be those of the first."""
         assert self.deployed is not None and self.answer is not None
+        sampling = patient(sampling, self.cell.target)
         launch = measure.time_launch(session, self.deployed, self.first_batch, batch=self.cell.point.batch, sampling=sampling)
         expected = [output[self._rows] for output in self.answer.outputs]
         measure.require(measure.check(launch.outputs, expected, "same"))
@@ -104,6 +109,10 @@ class Trial:
         claims, batch = json.loads((self.network / "compressed.json").read_text())["claims"], self.cell.point.batch
         work = Work(batch * claims["macs"], batch * claims["nonzero_macs"], claims["weight_bytes"], self.cell.numeric)
         self.energy = spent(session, self.cell.target, sampling, work, lambda longer: self.time(session, longer))
+
+    def sustain(self, session: Session, sampling: Sampling) -> None:
+        """The pace that the device keeps."""
+        self.sustained = sustained(session, self.cell.target, sampling, lambda longer: self.time(session, longer))
 
     def look_inside(self, session: Session, sampling: Sampling) -> None:
         """Where the time goes. The measurement is whole already: a profiler that fails costs it nothing but a remark."""

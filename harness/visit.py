@@ -19,6 +19,7 @@ from harness import measure
 from harness.closing import closed, ended_by, measured
 from harness.desk import Desk
 from harness.errors import BuildError, WrongAnswer
+from harness.noise import known
 from harness.provenance import now
 from harness.suite import Sampling
 from harness.trial import Trial
@@ -116,7 +117,7 @@ class _Block:
                 self.trusted.add(name)
             session.remove("requests")  # what a killed harness left there: whoever times here is alone
             facts = machine_facts(session)
-            self.device |= {"facts": facts, "machine_key": machine_key(facts)}
+            self.device |= {"facts": facts, "machine_key": machine_key(facts), **_noise_of(machine_key(facts))}
             self.unproven, self.looked = [], state(session, sysfs=target.sysfs)
             self.baseline = self.baseline or self.looked
             self._say(f"checking {self.model}")
@@ -156,8 +157,18 @@ class _Block:
                 self._look(session, control)
             if self.sampling.profile:
                 trial.look_inside(session, self.sampling)
+            if self.sampling.sustained_s:
+                self._say(f"looping {trial.cell.axes.method} for {self.sampling.sustained_s:g} s")
+                with self._closing(session, trial):
+                    trial.sustain(session, self.sampling)
+                if trial.cell.key not in self.open:
+                    continue
             self.desk.append(trial.cell, measured(self.run, trial, self.device, self.voided))
             del self.open[trial.cell.key]
+            if self.sampling.sustained_s and self.open:
+                # How far it slowed down is a finding, and no fault of the cells that follow.
+                self._cool(session)
+                self.looked = state(session, sysfs=self.target.sysfs)
 
     def _look(self, session: Session, control: Control) -> None:
         """Whether the device stayed as it was since the last look; if so, what was timed since counts from here on."""
@@ -229,6 +240,12 @@ def _working_here(timed_host: str) -> Iterator[None]:
         if timed_host != HERE:
             stack.enter_context(working(HERE))
         yield
+
+
+def _noise_of(key: str) -> dict[str, Any]:
+    """What the doctor's last A/A on that machine told; nothing where there was none."""
+    noise = known(key)
+    return {} if noise is None else {"noise": noise}
 
 
 def _boot_id(state_: Facts) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reports.findings import ALPHA, Findings, can_be_paired, corrected, is_significant, quality_metric, timed_values
+from reports.findings import ALPHA, Findings, can_be_paired, corrected, is_significant, least_effect, quality_metric, timed_values
 from reports.metrics import METRICS
 from results import stats
 from results.quality import QUALITIES
@@ -93,7 +93,7 @@ def _nearest(first: Record, others: Sequence[Record], metric: str) -> Sequence[R
         return ()
     logs = np.array([list(m.values()) for m in medians])
     apart = logs[1:] - logs[0]
-    beyond = np.abs(apart.mean(axis=1)) - math.log1p(stats.MINIMUM_EFFECT)
+    beyond = np.abs(apart.mean(axis=1)) - math.log1p(least_effect(first, *others))
     error = apart.std(axis=1, ddof=1) if apart.shape[1] > 1 else np.zeros(len(apart))
     t = np.divide(beyond, error, out=np.copysign(np.inf, beyond), where=error > 0)
     return (others[int(t.argmin())],)
@@ -119,5 +119,5 @@ def _test(first: Record, second: Record, metric: str) -> _Lead | None:
         return _Lead(QUALITIES[name].p_value(a.samples, b.samples), None) if same else None
     if {*timed_values(a.samples).tolist()} == {*timed_values(b.samples).tolist()}:
         return None
-    ratio = stats.ratio(b.samples, a.samples, can_be_paired(second, first, metric))
+    ratio = stats.ratio(b.samples, a.samples, can_be_paired(second, first, metric), minimum_effect=least_effect(first, second))
     return None if math.isnan(ratio.estimate) or ratio.p_value is None else _Lead(ratio.p_value, ratio)

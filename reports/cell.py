@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from reports.dots import is_thinned, sample_dots
 from reports.energy import FLAGS, flag_words
-from reports.findings import Findings, Quantity, tier_of, timed_values
+from reports.findings import Findings, Quantity, noise_floor, tier_of, timed_values
 from reports.history_plot import plot_of_cell
 from reports.launches import launch_table
 from reports.layers import profiled
@@ -21,11 +21,13 @@ from reports.page import MEANINGS, templates, traced
 from reports.power_plot import power_plot
 from reports.rounding import alone, scale_for
 from reports.sentences import cell_sentence
+from reports.time_plot import time_plot
 from reports.tree import json_tree, listed, section
 from results import stats
 from results.printable import printable
 from results.quality import QUALITIES
-from results.record import Measurement, Record
+from results.record import Measurement, Record, Samples
+from results.sustained import pace
 
 PERCENTILES = (90, 99)
 MIN_DOTS = 8
@@ -47,6 +49,8 @@ NOISE: Mapping[str, str] = {
     **FLAGS,
 }
 """What each noise flag means, and what mends it."""
+TRACES = ("temperature_trace", "clock_trace", "residency_trace")
+KEPT = "Every sample in the order taken, from the least to the greatest where they lie close; the scale does not begin at 0."
 PASSED_BY = ("rule", "passed", "reason")
 
 
@@ -64,6 +68,8 @@ class Reading(NamedTuple):
     thinned: bool = False
     is_power: bool = False
     """The plot is of power over time, and there is no number."""
+    over_time: str = ""
+    """What a plot over time of a long launch shows; empty for any other."""
 
 
 class Made(NamedTuple):
@@ -91,7 +97,7 @@ def cell_page(findings: Findings, record: Record) -> str:
             record=record,
             suite=findings.run.suite,
             place=place,
-            axes=[*_place(place), *_clock(record)],
+            axes=[*_place(place), *_clock(record), *_noise(record)],
             sentence_parts=cell_sentence(findings, record),
             meaning=MEANINGS[record.status],
             logs=list(_logs(provenance)),
@@ -168,6 +174,20 @@ def _clock(record: Record) -> Iterator[tuple[str, str]]:
         yield "clock control", printable(tier_of(record) + (f": {held}" if held else "") + (f" ({reason})" if reason else ""))
 
 
+def _noise(record: Record) -> Iterator[tuple[str, str]]:
+    """What identical programs may differ by on the machine: smaller differences are not called real."""
+    if not record.machine_key:
+        return
+    noise, floor = section(record.provenance, "device", "noise"), noise_floor(record)
+    if floor is None:
+        yield "noise floor", f"not known: `assay doctor {printable(record.axes.target)}` takes it"
+    else:
+        yield (
+            "noise floor",
+            f"{100 * floor:.2g} %, by an A/A of {noise.get('pairs')} pairs of launches ({printable(str(noise.get('taken')))[:10]})",
+        )
+
+
 def _checked(record: Record) -> Iterator[tuple[str, str]]:
     """How the device's answers compare with the compressed network's own, and by which rule they are right."""
     check = section(record.provenance, "check")
@@ -198,18 +218,18 @@ def _reading(findings: Findings, record: Record, measurement: Measurement) -> Re
     quantity = findings.quantity(record, metric)
     if samples is None or quantity.value is None:
         return Reading(title, None, quantity.missing, tuple(_facts(record, measurement, None)))
+    without_number = Reading(title, None, None, tuple(_facts(record, measurement, None)), quantity.remarks)
     if metric == "power_trace":
-        return Reading(
-            title,
-            None,
-            None,
-            tuple(_facts(record, measurement, None)),
-            quantity.remarks,
-            plot=power_plot(samples, title),
-            is_power=True,
-        )
+        return without_number._replace(plot=power_plot(samples, title), is_power=True)
+    if metric in TRACES:
+        names = [printable(str(name)) for name in listed(section(record.provenance, "sustained").get(metric))]
+        over_time = _named(names)
+        return without_number._replace(plot=time_plot(samples, measurement.unit, metric, title, names), over_time=over_time)
+    kept = pace(samples) if metric == "sustained_latency" else None
     plot = None
-    if len(timed_values(samples)) >= MIN_DOTS and measurement.unit != "1":
+    if kept is not None:
+        plot = time_plot(samples, measurement.unit, metric, title, knee_s=kept.knee_s)
+    elif len(timed_values(samples)) >= MIN_DOTS and measurement.unit != "1":
         scale = scale_for(measurement.unit, metric, [quantity.value])
         plot = sample_dots(samples, scale, quantity.value, f"{title} in {scale.unit}, every sample in the order taken")
     flags = dict.fromkeys((*map(flag_words, measurement.flags), *(stats.unstable(samples) if measurement.unit == "s" else ())))
@@ -222,7 +242,23 @@ def _reading(findings: Findings, record: Record, measurement: Measurement) -> Re
         tuple((flag, NOISE.get(flag, "a flag that this Assay does not know")) for flag in flags),
         plot,
         plot is not None and is_thinned(samples),
+        over_time="" if kept is None else KEPT,
     )
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"Each reading while the device looped, a line a sensor ({', '.join(names)})."
+
+
+def _pace(metric: str, samples: Samples) -> Iterator[tuple[str, Any]]:
+    """Of a long launch: what is left of the best speed, and since when."""
+    found = pace(samples) if metric == "sustained_latency" else None
+    if found is None:
+        return
+    yield "peak", alone(metric, Quantity("s", found.peak_s))
+    yield "sustained", alone(metric, Quantity("s", found.sustained_s))
+    yield "speed kept", f"{100 * found.kept:.1f} % (the last quarter against the fastest {3 * found.window_s:.3g} s)"
+    yield "knee", "none: it never became slower for good by 2 %" if found.knee_s is None else f"after {found.knee_s:.3g} s"
 
 
 def _facts(record: Record, measurement: Measurement, quantity: Quantity | None) -> Iterator[tuple[str, Any]]:
@@ -248,6 +284,7 @@ def _facts(record: Record, measurement: Measurement, quantity: Quantity | None) 
     if unit == "1" and metric not in QUALITIES:
         least, most = timed_values(samples).min(), timed_values(samples).max()
         yield "counted", f"{least:,.0f} in every sample" if least == most else f"{least:,.0f} to {most:,.0f}"
+    yield from _pace(metric, samples)
     if quantity.interval_method:
         yield "interval", quantity.interval_method
     for share in PERCENTILES if unit == "s" else ():

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reports.findings import ALPHA, Quantity, corrected, quantity_of
+from reports.findings import ALPHA, Quantity, corrected, least_effect, noise_floor, quantity_of
 from reports.inputs import Changed, changed_inputs, changed_machine
 from reports.metrics import METRICS
 from results import stats
@@ -101,6 +101,8 @@ class Diff:
     before: Run
     after: Run
     least: float
+    floor: float | None
+    """Largest noise floor of the machines whose numbers are compared: smaller changes of what was sampled are not told either."""
     statuses: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     drifts: tuple[Drift, ...]
@@ -137,6 +139,7 @@ def compare(
         before,
         after,
         least,
+        noise_floor(*(record for pair in here for record in pair)),
         tuple(sorted((p for p in here if p.before.status != p.after.status), key=_gravity)),
         tuple(sorted(_significant(numbers, least), key=lambda found: (not found.is_worse, -found.size))),
         tuple(_drifts(numbers, least)),
@@ -198,7 +201,7 @@ def _tested(pair: Pair, one: Measurement, other: Measurement, was: Quantity, now
         if was.value <= 0 or now.value <= 0:
             return Uncompared(pair, metric, "no ratio: a value is not positive")
         return number(Quantity("change", now.value / was.value - 1), None)
-    ratio = stats.ratio(other.samples, one.samples, paired=False)
+    ratio = stats.ratio(other.samples, one.samples, paired=False, minimum_effect=least_effect(*pair))
     if ratio.p_value is None or ratio.low is None or ratio.high is None:
         return Uncompared(pair, metric, ratio.method)
     return number(Quantity("change", ratio.estimate - 1, ratio.low - 1, ratio.high - 1), ratio.p_value)
@@ -206,9 +209,10 @@ def _tested(pair: Pair, one: Measurement, other: Measurement, was: Quantity, now
 
 def _significant(numbers: Sequence[_Number], least: float) -> Iterator[Difference]:
     q = corrected({index: number.p_value for index, number in enumerate(numbers)})
-    for index, (found, _) in enumerate(numbers):
+    for index, (found, p_value) in enumerate(numbers):
         change = found.change
-        is_large = change.unit == "points" or found.size >= math.log1p(least)
+        smallest = least if p_value is None else max(least, least_effect(found.before, found.after))
+        is_large = change.unit == "points" or found.size >= math.log1p(smallest)
         holds_none = change.low is not None and change.high is not None and change.low <= 0 <= change.high
         if change.value and is_large and not holds_none and q.get(index, 0.0) < ALPHA:
             yield replace(found, q=q.get(index))

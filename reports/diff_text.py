@@ -49,6 +49,7 @@ def diff_json(diff: Diff) -> dict[str, Any]:
         "before": _run_json(diff.before),
         "after": _run_json(diff.after),
         "least_effect": diff.least,
+        "noise_floor": diff.floor,
         "is_worse": diff.is_worse,
         "statuses": [_pair_json(pair) | {"is_worse": pair.is_worse, "is_better": pair.is_better} for pair in diff.statuses],
         "differences": [_difference_json(found) for found in diff.differences],
@@ -79,6 +80,8 @@ def verdict(diff: Diff) -> str:
     unchanged = f"{diff.unchanged} of {_counted(diff.compared, 'number')} did not change"
     reused = f"; {_counted(diff.reused, 'cell')} of both runs are one and the same record" if diff.reused else ""
     least = f"smallest change told: {100 * diff.least:g} %"
+    if diff.floor is not None:
+        least += f"; noise floor of the machine: {100 * diff.floor:.2g} %"
     return f"{worse or 'nothing'} worse, {better or 'nothing'} better; {unchanged}{reused} ({least})"
 
 

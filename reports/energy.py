@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from reports.tree import section
@@ -43,3 +43,12 @@ def meter_remark(record: Record, metric: str) -> str | None:
     share = meter.get("uncertainty")
     own = f"; its own uncertainty of {share:.1%} is not in the interval" if isinstance(share, float) and share > 0 else ""
     return f"by {meter.get('meter')}, tier {meter.get('tier')} ({meter.get('tier_means')}){own}"
+
+
+def meters_sentence(records: Iterable[Record], metrics: Iterable[str]) -> str:
+    """` Energy and power by jetson (T3), rapl (T4).`, where one of the metrics is a meter's; else nothing."""
+    if not set(metrics) & set(METERED):
+        return ""
+    told = [section(record.provenance, "energy") for record in records]
+    meters = dict.fromkeys(f"{meter['meter']} ({meter['tier']})" for meter in told if {"meter", "tier"} <= meter.keys())
+    return f" Energy and power by {', '.join(meters)}." if meters else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports import drawing
+from reports.energy import meters_sentence
 from reports.findings import Findings, Quantity
 from reports.matrix import AXES
 from reports.metrics import METRICS
@@ -92,7 +93,7 @@ def draw(spec: FigureSpec, findings: Findings, title: str = "", *, is_exact: boo
         spec.name,
         title,
         _rendered(spec, plot, is_exact),
-        plot.sentence + _unmeasured(spec.kind, plot.values) + _repeats(plot.values),
+        plot.sentence + _unmeasured(spec.kind, plot.values) + _repeats(plot.values) + meters_sentence(records, (x, y)),
     )
 
 

@@ -28,7 +28,7 @@ ALPHA = 0.05
 """Share of false alarms that is borne among all the differences a report calls real (Benjamini and Hochberg 1995)."""
 
 ORIGIN_REMARKS: Mapping[Origin, str] = {
-    "emulated": "emulated: the answers are the device's, the times are an emulator's",
+    "emulated": "emulated: the answers are the device's, the times are not",
     "simulated": "simulated: the time comes from a simulator, not from a device",
     "estimated": "estimated: computed from a model, not measured",
 }
@@ -155,6 +155,17 @@ def tier_of(record: Record) -> str:
     return str(section(record.provenance, "device", "control").get("tier", ""))
 
 
+def noise_floor(*records: Record) -> float | None:
+    """Relative difference that identical programs may show on the machine of these records, by an A/A there; None where none was made."""
+    floors = [section(record.provenance, "device", "noise").get("floor") for record in records]
+    return max((floor for floor in floors if isinstance(floor, float) and 0 < floor < 1), default=None)
+
+
+def least_effect(*records: Record) -> float:
+    """A ratio of these records within it is none: the minimum effect, or the machine's noise floor where that is larger."""
+    return max(stats.MINIMUM_EFFECT, noise_floor(*records) or 0.0)
+
+
 def quality_metric(record: Record) -> str:
     """The metric that the record's network is judged by; `quality` where it was not judged at all."""
     return next((m.metric for m in record.measurements if m.metric in QUALITIES), "quality")
@@ -228,7 +239,8 @@ def _compare(matrix: Matrix, placed: Mapping[Place, Record], measured: Measured)
             reasons[record.id] = against
         elif against is not record:
             pair = can_be_paired(against, record, "latency")
-            ratio = stats.ratio(_samples(against, "latency"), _samples(record, "latency"), pair)
+            samples = _samples(against, "latency"), _samples(record, "latency")
+            ratio = stats.ratio(*samples, pair, minimum_effect=least_effect(against, record))
             if math.isnan(ratio.estimate):
                 reasons[record.id] = ratio.method.removeprefix("no ratio: ")
             else:

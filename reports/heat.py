@@ -71,9 +71,9 @@ def winners(findings: Findings, found: Iterable[Contest]) -> Heat:
         if not contest.could_run:
             squares[contest.place] = Square("unsupported", "unsupported", contest.records[0].id)
         elif best is None and not any(record.id in findings.comparisons for record in contest.records):
-            squares[contest.place] = Square("no ratio", "ok")
+            squares[contest.place] = Square("no ratio", "ok", not_measured=_not_measured(findings, contest.records))
         elif best is None:
-            squares[contest.place] = Square("none is faster", "even")
+            squares[contest.place] = Square("none is faster", "even", not_measured=_not_measured(findings, contest.records))
         else:
             squares[contest.place] = _square(findings, contest.place, best)._replace(method=best.axes.method)
     return _arranged(findings, squares, lambda place: ("", place.model))
@@ -115,8 +115,7 @@ def _heads(columns: Sequence[tuple[str, ...]], level: int, axis: str) -> Iterato
 def _square(findings: Findings, place: Place, record: Record) -> Square:
     if record.status != "ok":
         return Square(record.status, record.status, record.id)
-    origin = findings.quantity(record, "latency").origin
-    not_measured = origin if origin not in (None, "measured") else None
+    not_measured = _not_measured(findings, [record])
     if findings.matrix.baseline(place) == place:
         return Square("1", "baseline", record.id, not_measured, speedup=1.0)
     speedup = findings.quantity(record, "speedup")
@@ -129,3 +128,10 @@ def _square(findings: Findings, place: Place, record: Record) -> Square:
     direction = "faster" if speedup.value > 1 else "slower"
     shade = f"{direction}{sum(gain >= step for step in STEPS)}"
     return Square(text, shade, record.id, not_measured, speedup=speedup.value)
+
+
+def _not_measured(findings: Findings, records: Iterable[Record]) -> str | None:
+    """How the times of one place came about, where they are not measured."""
+    found = (findings.quantity(record, "latency").origin for record in records if record.status == "ok")
+    origin = next(filter(None, found), None)
+    return None if origin == "measured" else origin

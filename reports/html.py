@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import figures
 from reports.charts import chart_data
 from reports.contests import Contest, is_part
-from reports.findings import Findings
+from reports.findings import Findings, least_effect
 from reports.heat import heat, winners
 from reports.history_plot import changed_cells
 from reports.layers import layers_of_run
@@ -24,7 +24,6 @@ from reports.sheets import Page, Sheet
 from reports.sweeps import METRICS as SWEPT
 from reports.table import Table, shortened
 from reports.tree import json_tree
-from results import stats
 from results.record import STATUSES, Record
 
 SETTINGS: Mapping[str, str] = {
@@ -42,6 +41,7 @@ SETTINGS: Mapping[str, str] = {
     "energy_s": "least seconds of a window of energy",
     "energy_windows": "windows of energy",
     "idle_s": "seconds idle before and after them",
+    "sustained_s": "seconds of looping without a rest",
 }
 """How a suite's sampling settings are called on the page."""
 MAX_SENTENCES, MAX_ANSWERS = 6, 24
@@ -119,7 +119,7 @@ def index_page(
             data=json_tree(document.get("data", {})),
             environment=json_tree(findings.run.environment),
             machines=_machines(findings),
-            minimum_effect=f"{100 * stats.MINIMUM_EFFECT:g} %",
+            minimum_effect=f"{100 * least_effect(*matrix.records.values()):.2g} %",
             reused=sum(record.run_id != findings.run.id for record in matrix.records.values()),
         )
     )

@@ -40,7 +40,7 @@ def power_plot(samples: Samples, title: str) -> Markup:
         left, right = x(np.array([begin_s, end_s]))
         parts.append(f'<rect x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>')
         parts.append(f'<text x="{(left + right) / 2:.1f}" y="{TOP + 12}" text-anchor="middle">{number}</text>')
-    parts.append(f'<path d="{"".join(_line(time_s, watts, x, y))}"/>')
+    parts.append(f'<path d="{"".join(line(time_s, watts, x, y))}"/>')
     for value in dict.fromkeys((least, most)):
         height = float(y(np.array(value)))
         text = printed(Scale("", 1.0), value / scale.factor).value
@@ -58,13 +58,13 @@ def _windows(samples: Samples) -> Iterator[tuple[float, float]]:
             yield float(inside[0]), float(inside[-1])
 
 
-def _line(time_s: Floats, watts: Floats, x: Mapped, y: Mapped) -> Iterator[str]:
+def line(time_s: Floats, values: Floats, x: Mapped, y: Mapped) -> Iterator[str]:
     """A path from column to column, broken at gaps."""
     apart_s = np.diff(time_s, prepend=time_s[:1])
     stretch = np.cumsum(apart_s > GAP * float(np.median(apart_s[1:]))) if len(time_s) > 1 else np.zeros(1, np.int64)
     column = (time_s / max(float(time_s[-1]), 1e-9) * COLUMNS).astype(np.int64)
     starts = np.flatnonzero((np.diff(stretch, prepend=-1) != 0) | (np.diff(column, prepend=-1) != 0))
-    least, most = y(np.minimum.reduceat(watts, starts)), y(np.maximum.reduceat(watts, starts))
+    least, most = y(np.minimum.reduceat(values, starts)), y(np.maximum.reduceat(values, starts))
     begins = np.diff(stretch[starts], prepend=-1) != 0
     for at, low, high, is_begin in zip(x(time_s[starts]), least, most, begins, strict=True):
         yield f"{'M' if is_begin else 'L'}{at:.1f} {low:.1f}V{high:.1f}"

@@ -130,7 +130,7 @@ def _write_part(part: int, parts: int) -> None:
 
 
 def draw(findings: Findings) -> Iterator[figures.Figure]:
-    """Claimed against measured for the whole run; the trade-off and the bars for each model, target and operating point."""
+    """Claimed against measured for the whole run; for each model, target and operating point the trade-offs and the bars."""
     matrix = findings.matrix
     whole = [place for place, record in matrix.records.items() if not is_part(findings, record)]
     spots = list(dict.fromkeys(place._replace(method="", backend="") for place in whole))
@@ -147,5 +147,9 @@ def draw(findings: Findings) -> Iterator[figures.Figure]:
         suffix = ": " + ", ".join(f"{axis} {label}" for axis, (label,) in only.items()) if only else ""
         trade_off = FigureSpec(f"trade-off-{number}", "trade_off", only=only, **PAGE)
         yield figures.draw(trade_off, findings, f"Accuracy and latency{suffix}", is_exact=False)
+        of_spot = [record for place, record in matrix.records.items() if place._replace(method="", backend="") == context]
+        if any(findings.quantity(record, "energy").value is not None for record in of_spot if record.status == "ok"):
+            energy = dataclasses.replace(trade_off, name=f"energy-{number}", x="energy")
+            yield figures.draw(energy, findings, f"Accuracy and energy{suffix}", is_exact=False)
         bars = FigureSpec(f"speed-up-{number}", "speedup_bars", only=only, **PAGE)
         yield figures.draw(bars, findings, f"Speed-up{suffix}", is_exact=False)

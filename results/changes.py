@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
-from scipy.stats import rankdata
+
+from results.ranks import ranked
 
 Floats = npt.NDArray[np.float32]
 
@@ -140,7 +141,7 @@ def _shift(
 def _strongest(logs: npt.NDArray[np.float64]) -> tuple[float, tuple[int, int]]:
     """p of the largest standardized rank sum, and the stretch that has it."""
     among = _stretches(len(logs))
-    scores = _scores(rankdata(logs).astype(np.float32)[None], among)[0]
+    scores = _scores(ranked(logs).astype(np.float32)[None], among)[0]
     best = int(scores.argmax())
     null = _null(len(logs))
     at_least = len(null) - int(

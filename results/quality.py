@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, ndtr, ndtri
-from scipy.stats import rankdata
 
+from results.ranks import ranked
 from results.record import Samples
 from results.spread import Interval
 
@@ -151,10 +151,10 @@ def _placements(samples: Samples) -> tuple[Floats, Floats]:
     positive, negative = samples.value[samples.label == 1], samples.value[samples.label == 0]
     if not len(positive) or not len(negative) or len(positive) + len(negative) != len(samples):
         raise ValueError("the area under the ROC curve needs examples of label 1 and of label 0, and no others")
-    ranks = rankdata(np.concatenate([positive, negative]))
+    ranks = ranked(np.concatenate([positive, negative]))
     m = len(positive)
-    of_positive = (ranks[:m] - rankdata(positive)) / len(negative)
-    of_negative = 1.0 - (ranks[m:] - rankdata(negative)) / m
+    of_positive = (ranks[:m] - ranked(positive)) / len(negative)
+    of_negative = 1.0 - (ranks[m:] - ranked(negative)) / m
     return of_positive, of_negative
 
 

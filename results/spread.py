@@ -1,8 +1,7 @@
-"""How far a mean over launches may lie from the truth: Student's t, and bootstrap-t for one group of many launches."""
+"""How far a mean over launches may lie from the truth: Student's t, widened for one group of launches."""
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -12,9 +11,9 @@ from scipy.special import stdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
-BOOTSTRAP_FROM = 20
-"""Launches from which resampling them says more than Student's t."""
-RESAMPLES = 9999
+ALLOWANCE = 0.75
+"""Share of the error that t is given for the mean of one group: launches have a floor and a tail, and of skewed ones t holds the mean in
+91-93 % of experiments where it says 95 %. At 96.25 % it holds skewed, normal and heavy-tailed ones alike (docs/measurement.md has the table)."""
 
 
 class Interval(NamedTuple):
@@ -52,14 +51,10 @@ class Difference(NamedTuple):
         return min(1.0, 2.0 * float(stdtr(self.freedom, -beyond / self.spread.error))) if self.spread.error else 0.0
 
 
-def spread_of_mean(x: Floats, level: float, seed: int) -> Spread:
-    """Of the mean of independent values."""
-    error = float(x.std(ddof=1)) / math.sqrt(len(x))
-    drawn = _resampled(x, seed) if len(x) >= BOOTSTRAP_FROM and error else None
-    if drawn is None:
-        return _student(error, len(x) - 1, level)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Spread(error, float(low), float(high), "bootstrap-t over launches")
+def spread_of_mean(x: Floats, level: float) -> Spread:
+    """Of the mean of independent values, which may be skewed."""
+    around = _student(float(x.std(ddof=1)) / math.sqrt(len(x)), len(x) - 1, 1 - ALLOWANCE * (1 - level))
+    return around._replace(name=f"{around.name}, widened for skew") if around.error else around
 
 
 def paired_difference(x: Floats, y: Floats, level: float) -> Difference:
@@ -77,22 +72,3 @@ def independent_difference(x: Floats, y: Floats, level: float) -> Difference:
 def _student(error: float, freedom: float, level: float) -> Spread:
     high = float(stdtrit(freedom, (1 + level) / 2))
     return Spread(error, -high, high, "Student's t" if error else "all equal")
-
-
-def _resampled(x: Floats, seed: int) -> Floats | None:
-    """[RESAMPLES]: (mean of a resample - mean) / standard error in that resample; None where a resample has no spread of its own."""
-    k = len(x)
-    centred = x - x.mean()
-    counts = _counts(k, seed)
-    shift = counts @ centred / k
-    variance = (counts @ centred**2 / k - shift**2) / (k - 1)
-    if variance.min() <= 1e-12 * centred.var():  # nothing but rounding: all values of a resample were one and the same
-        return None
-    quotients: Floats = shift / np.sqrt(variance)
-    return quotients
-
-
-@functools.lru_cache(maxsize=8)
-def _counts(k: int, seed: int) -> Floats:
-    """[RESAMPLES, k]: how often each of k values is in each resample. A mean over a resample is then a product."""
-    return np.random.default_rng([seed, k]).multinomial(k, np.full(k, 1 / k), RESAMPLES).astype(np.float64)

@@ -2,15 +2,15 @@
 
 Samples of one launch share its memory layout, its frequency, its heap: they are no independent draws (Georges, Buytaert & Eeckhout 2007,
 "Statistically rigorous Java performance evaluation", sec. 3; Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time", sec. 4).
-So each launch is reduced to its median, and intervals come from the spread of the launches' medians. With k launches:
+So each launch is reduced to its median, and intervals come from the spread of the launches' logarithms by Student's t; that of one group is
+widened for what skewed launches hide (`spread.ALLOWANCE`). In a difference of logarithms skew cancels: ratios take t as it is. Resampling
+covers less (percentile bootstrap), or no better at a far greater width (bootstrap-t), with the launches that anyone can afford.
 
-    k = 1         no interval: what launches do cannot be seen in one
-    2 <= k < 20   Student's t over the logarithms of the medians
-    k >= 20       bootstrap-t over launches (Davison & Hinkley 1997, "Bootstrap methods and their application", sec. 5.2.1)
+    k = 1    no interval: what launches do cannot be seen in one
+    k = 2    an interval, and no test: two launches that happen to agree look like certainty
+    k >= 3   both
 
-Bootstrap-t follows launches whose medians are skewed, where t covers too little, and the percentile interval of a plain hierarchical bootstrap
-less still. Iterations are not drawn again inside a drawn launch: that would count their noise twice (ibid., sec. 3.8). Ratios keep
-Student's t at every k: in a difference of logarithms skew cancels, and there bootstrap-t is the one that covers too little.
+No number of launches shows what none of them did: a mode that one launch in n takes is missed by all k with probability (1 - 1/n)^k.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ MINIMUM_EFFECT = 0.005
 """A ratio within 0.5 % of 1 is no difference: the order of runs and memory layout make that much by themselves, and more launches do not
 average it out (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!")."""
 
+LEAST_TESTED = 3
+"""Launches from which two groups are tested. Where launches have two speeds, two of each group agree by chance so often that one A/A in ten
+would alarm; a true 5 % they would find in one of eight."""
+
 MODIFIED_Z = 14.826
 """Distance from the median in median absolute deviations; 10 standard deviations of a normal distribution (Iglewicz & Hoaglin 1993)."""
 MIN_SAMPLE_S = 1e-3
@@ -55,7 +59,7 @@ class Ratio(NamedTuple):
     low: float | None
     high: float | None
     p_value: float | None
-    """Two-sided, of the hypothesis that the true ratio is within MINIMUM_EFFECT of 1; None where it cannot be tested."""
+    """Two-sided, of the hypothesis that the true ratio is within the minimum effect of 1; None where it cannot be tested."""
     paired: bool
     method: str = ""
 
@@ -69,8 +73,8 @@ def launch_medians(samples: Samples) -> dict[int, float]:
     return dict(zip(names.tolist(), medians.tolist(), strict=True))
 
 
-def median_interval(samples: Samples, level: float = 0.95, seed: int = 0) -> Interval:
-    """Geometric mean of the launches' medians with its interval; arithmetic where a median is not positive. `seed`: of the bootstrap."""
+def median_interval(samples: Samples, level: float = 0.95) -> Interval:
+    """Geometric mean of the launches' medians with its interval; arithmetic where a median is not positive."""
     medians = np.array(list(launch_medians(samples).values()))
     if not len(medians):
         raise ValueError("no timed sample: nothing to estimate from")
@@ -80,16 +84,18 @@ def median_interval(samples: Samples, level: float = 0.95, seed: int = 0) -> Int
     k = len(x)
     if k == 1:
         return Interval(float(medians[0]), None, None, level, "median of one process launch: no interval without a second launch")
-    around = spread_of_mean(x, level, seed)
+    around = spread_of_mean(x, level)
     how = f"{centre} mean of {k} launch medians, {around.name}"
     mean = float(x.mean())
     return Interval(back(mean), back(mean - around.high * around.error), back(mean - around.low * around.error), level, how)
 
 
-def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.95) -> Ratio:
+def ratio(
+    baseline: Samples, candidate: Samples, paired: bool, level: float = 0.95, minimum_effect: float = MINIMUM_EFFECT
+) -> Ratio:
     """How many times smaller the candidate is. `paired`: launch i of one ran beside launch i of the other, so the machine's drift cancels.
 
-    Otherwise the launches are independent and their variances may differ (Welch 1947).
+    Otherwise the launches are independent and their variances may differ (Welch 1947). `minimum_effect`: a device's noise floor, where known.
     """
     a, b = launch_medians(baseline), launch_medians(candidate)
     if paired:
@@ -103,10 +109,12 @@ def ratio(baseline: Samples, candidate: Samples, paired: bool, level: float = 0.
     if min(len(x), len(y)) == 1:
         return Ratio(_exp(mean), None, None, None, paired, "one process launch: no interval without a second launch")
     difference = paired_difference(x, y, level) if paired else independent_difference(x, y, level)
-    around, p_value = difference.spread, difference.p_value(mean, math.log1p(MINIMUM_EFFECT))
+    around, is_tested = difference.spread, min(len(x), len(y)) >= LEAST_TESTED
+    p_value = difference.p_value(mean, math.log1p(minimum_effect)) if is_tested else None
     low, high = _exp(mean - around.high * around.error), _exp(mean - around.low * around.error)
     how = f"{len(x)} pairs of launches" if paired else f"{len(x)} and {len(y)} independent launches"
-    return Ratio(_exp(mean), low, high, p_value, paired, f"{how}, {around.name}")
+    untested = "" if is_tested else f"; too few to be tested: that takes {LEAST_TESTED}"
+    return Ratio(_exp(mean), low, high, p_value, paired, f"{how}, {around.name}{untested}")
 
 
 def summary(measurement: Measurement) -> Interval | None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from targets.session import Session
 
@@ -37,6 +37,9 @@ ITSELF = "assay-machine"
 """A program that an emulated device alone has: it tells `isa`, `cpu` and `emulator`, where /proc and /sys tell of the machine that emulates it."""
 
 _CPU = "/devices/system/cpu/"
+_SENSORS = ("/class/thermal/", "/class/hwmon/")
+NO_CLOCK = "no cpufreq: the kernel does not show the clock"
+NO_TEMPERATURE = "no readable temperature in /sys/class/thermal or /sys/class/hwmon"
 _POLICY = re.compile(r"policy\d+")
 _CORE = re.compile(r"cpu\d+")
 _ANDROID = {
@@ -126,9 +129,11 @@ def state(session: Session, root: str = "/", sysfs: str | None = None) -> Facts:
     `sysfs`: where /sys is, if not below `root`.
     """
     sysfs = root + "sys" if sysfs is None else sysfs
-    policies = policy_folders(session, sysfs)
-    cores = [p for p in children(session, sysfs + _CPU) if _CORE.fullmatch(_base(p))]
-    supplies = list(children(session, sysfs + "/class/power_supply/"))
+    folders = (f"{_CPU}cpufreq/", _CPU, "/class/power_supply/", *_SENSORS)
+    found, cpus, supplies, *places = _entries(session, [sysfs + folder for folder in folders])
+    policies = [path for path in found if _POLICY.fullmatch(_base(path))]
+    cores = [path for path in cpus if _CORE.fullmatch(_base(path))]
+    sensors = Sensors.of(session, *places)
     proc = {name: root + "proc/" + name for name in ("loadavg", "uptime", "meminfo", "sys/kernel/random/boot_id")}
     names = (
         "scaling_driver",
@@ -145,6 +150,7 @@ def state(session: Session, root: str = "/", sysfs: str | None = None) -> Facts:
             *(f"{policy}/{name}" for policy in policies for name in names),
             *(f"{core}/thermal_throttle/{name}" for core in cores for name in _THROTTLE_COUNTS),
             *(f"{supply}/{name}" for supply in supplies for name in _SUPPLY),
+            *sensors.files(),
         ],
     )
     load = (_first(lines, proc["loadavg"]) or "").split()[:3]
@@ -153,10 +159,8 @@ def state(session: Session, root: str = "/", sysfs: str | None = None) -> Facts:
         "load_average": _or_reason([real for value in load if (real := _real(value)) is not None], "no /proc/loadavg"),
         "uptime_s": _or_reason(_real(uptime[0]) if uptime else None, "no /proc/uptime"),
         "memory_available_bytes": _or_reason(_kib(lines.get(proc["meminfo"], []), "MemAvailable"), "not in /proc/meminfo"),
-        "cpufreq": _or_reason([_policy(lines, policy) for policy in policies], "no cpufreq: the kernel does not show the clock"),
-        "temperatures": _or_reason(
-            temperatures(session, sysfs), "no readable temperature in /sys/class/thermal or /sys/class/hwmon"
-        ),
+        "cpufreq": _or_reason([_policy(lines, policy) for policy in policies], NO_CLOCK),
+        "temperatures": _or_reason(sensors.read(lines), NO_TEMPERATURE),
         "boot_id": _or_reason(_first(lines, proc["sys/kernel/random/boot_id"]), "no /proc/sys/kernel/random/boot_id"),
         "throttling": _or_reason(
             _throttling(session, lines, cores),
@@ -187,12 +191,38 @@ def _emulated(told: Mapping[str, str], host: Facts) -> Facts:
 
 def temperatures(session: Session, sysfs: str) -> list[Facts]:
     """Every sensor that can be read just now, with its type, in degrees Celsius."""
-    zones = [p for p in children(session, sysfs + "/class/thermal/") if _base(p).startswith("thermal_zone")]
-    monitors = children(session, sysfs + "/class/hwmon/")
-    sensors = [p for monitor in monitors for p in children(session, monitor + "/") if re.fullmatch(r"temp\d+_input", _base(p))]
-    files = [*(f"{zone}/{name}" for zone in zones for name in ("type", "temp")), *(f"{m}/name" for m in monitors), *sensors]
-    lines = lines_of(session, files) if files else {}
-    return [*_zone_temperatures(lines, zones), *_sensor_temperatures(lines, sensors)]
+    sensors = sensors_of(session, sysfs)
+    files = sensors.files()
+    return sensors.read(lines_of(session, files) if files else {})
+
+
+def sensors_of(session: Session, sysfs: str) -> Sensors:
+    """Those of a device, whether they can be read or not."""
+    return Sensors.of(session, *_entries(session, [sysfs + folder for folder in _SENSORS]))
+
+
+class Sensors(NamedTuple):
+    """Folders of thermal zones and of monitors, and the monitors' files of a temperature."""
+
+    zones: list[str]
+    monitors: list[str]
+    inputs: list[str]
+
+    @staticmethod
+    def of(session: Session, thermal: list[str], monitors: list[str]) -> Sensors:
+        inside = _entries(session, [f"{monitor}/" for monitor in monitors]) if monitors else []
+        inputs = [path for paths in inside for path in paths if re.fullmatch(r"temp\d+_input", _base(path))]
+        return Sensors([path for path in thermal if _base(path).startswith("thermal_zone")], monitors, inputs)
+
+    def files(self) -> list[str]:
+        return [
+            *(f"{z}/{name}" for z in self.zones for name in ("type", "temp")),
+            *(f"{m}/name" for m in self.monitors),
+            *self.inputs,
+        ]
+
+    def read(self, lines: Mapping[str, list[str]]) -> list[Facts]:
+        return [*_zone_temperatures(lines, self.zones), *_sensor_temperatures(lines, self.inputs)]
 
 
 def _throttling(session: Session, lines: Mapping[str, list[str]], cores: list[str]) -> Facts:
@@ -295,8 +325,18 @@ def policy_folders(session: Session, sysfs: str) -> list[str]:
 
 def children(session: Session, folder: str) -> list[str]:
     """Paths of a folder's entries in natural order (policy2 before policy10); none for a folder that is not there."""
-    result = session.run(["find", folder, "-mindepth", "1", "-maxdepth", "1"], timeout_s=TIMEOUT_S, max_output_bytes=MAX_BYTES)
-    return sorted(_text(result.stdout).splitlines(), key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(20), path))
+    return _entries(session, [folder])[0]
+
+
+def _entries(session: Session, folders: Sequence[str]) -> list[list[str]]:
+    """`children` of each of these folders, by one command: to ask a device is what takes the time."""
+    result = session.run(["find", *folders, "-mindepth", "1", "-maxdepth", "1"], timeout_s=TIMEOUT_S, max_output_bytes=MAX_BYTES)
+    inside: dict[str, list[str]] = {folder.rstrip("/"): [] for folder in folders}
+    for path in sorted(
+        _text(result.stdout).splitlines(), key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(20), path)
+    ):
+        inside.get(path.rpartition("/")[0].rstrip("/"), []).append(path)
+    return [inside[folder.rstrip("/")] for folder in folders]
 
 
 def lines_of(session: Session, paths: list[str]) -> dict[str, list[str]]:

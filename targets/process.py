@@ -86,7 +86,7 @@ def run_group(
     try:
         timed_out = _converse(process, stdin, stdout, stderr, started + timeout_s, environment.get(runs.VARIABLE))
     finally:
-        _end(process, environment.get(runs.VARIABLE))
+        _end(process)
     return CommandResult(
         tuple(argv),
         process.returncode,
@@ -105,19 +105,21 @@ def _converse(
     timed_out = False
     idle_s = 0.001
     with selectors.DefaultSelector() as selector:
-        streams = _Streams(selector, process, stdin, stdout, stderr)
-        while not _has_exited(process):
-            interrupt.check()
-            now = time.monotonic()
-            if now >= deadline:
-                _signal_group(process, signal.SIGKILL if timed_out else signal.SIGTERM)
-                timed_out, deadline = True, now + GRACE_S
-            if selector.get_map():
-                wait_s = TICK_S
-            else:  # only the exit is awaited, and mostly follows within a millisecond
-                wait_s, idle_s = idle_s, min(2 * idle_s, TICK_S)
-            streams.turn(min(wait_s, deadline - now))
-        _kill(process, run)
+        try:
+            streams = _Streams(selector, process, stdin, stdout, stderr)
+            while not _has_exited(process):
+                interrupt.check()
+                now = time.monotonic()
+                if now >= deadline:
+                    _signal_group(process, signal.SIGKILL if timed_out else signal.SIGTERM)
+                    timed_out, deadline = True, now + GRACE_S
+                if selector.get_map():
+                    wait_s = TICK_S
+                else:  # only the exit is awaited, and mostly follows within a millisecond
+                    wait_s, idle_s = idle_s, min(2 * idle_s, TICK_S)
+                streams.turn(min(wait_s, deadline - now))
+        finally:
+            _kill(process, run)
         drained = time.monotonic() + DRAIN_S
         while selector.get_map() and time.monotonic() < drained:
             streams.turn(TICK_S)
@@ -183,9 +185,9 @@ def _kill(process: subprocess.Popen[bytes], run: str | None) -> None:
         runs.slay(run)
 
 
-def _end(process: subprocess.Popen[bytes], run: str | None) -> None:
-    """Kill what is left of the command, reap it, and wait until the rest of its group has gone too."""
-    _kill(process, run)
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the command's group, reap it, and wait until the rest has gone too."""
+    _signal_group(process, signal.SIGKILL)
     process.wait()
     pipes: tuple[IO[bytes] | None, ...] = (process.stdin, process.stdout, process.stderr)
     for pipe in pipes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 
 Kind = Literal["cpu", "gpu", "fpga", "mcu"]
 SETTLED: Mapping[str, Mapping[str, object]] = {"qemu": {"origin": "emulated", "python": "none", "sysfs": "/nonexistent"}}
@@ -67,6 +69,8 @@ class Target:
     """Of pushed files kept on the device; the least recently used go first."""
     origin: Literal["measured", "emulated", "simulated"] = "measured"
     """What its times are: an emulated device's answers are real, its times are not."""
+    cpu_quota: Annotated[float, Ge(0.1), Le(1024)] | None = None
+    """CPUs' worth of time that a network gets there, by a control group: 0.5 emulates half of one. Its times are `emulated` then."""
     counts_instructions: bool = False
     """The same work is the same number of instructions there, every time: the runner counts them."""
 
@@ -74,6 +78,8 @@ class Target:
         object.__setattr__(self, "host", self.host or self.address or "localhost")
         for field, value in SETTLED.get(self.transport, {}).items():
             object.__setattr__(self, field, value)
+        if self.cpu_quota is not None:
+            object.__setattr__(self, "origin", "emulated")
 
     @property
     def no_time(self) -> str:

@@ -6,6 +6,8 @@ import importlib
 import os
 import random
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,18 @@ def fixed_seeds() -> None:
     np.random.seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody waits until a test in another process has timed or built something, and a user's own run waits for no test (`targets/quiet.py`)."""
+    tmp_path_factory.getbasetemp()  # which is not to lie in a folder that is removed
+    folder = tempfile.TemporaryDirectory(prefix="assay-tests-", ignore_cleanup_errors=True)
+    with folder as name, pytest.MonkeyPatch.context() as patch:
+        Path(name).chmod(0o711)  # PostgreSQL's own user, too, has its folder there
+        patch.setenv("TMPDIR", name)
+        patch.setattr(tempfile, "tempdir", name)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or writes the user's cache."""
@@ -39,17 +53,17 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def zig_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiler builds a device's libc once for all tests, whichever process they are in: that takes it half a minute."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "zig"
-    shared.mkdir(exist_ok=True)
-    return shared
+def zig_cache() -> Path:
+    """The compiler's own, which tests that call it by hand fill too: it builds a device's libc once, and that takes half a minute."""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zig")
+    folder = Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or own)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture
 def compiler_cache(own_cache: Path, zig_cache: Path) -> None:
-    """The cache's own folder of the compiler is the one of all tests."""
+    """The cache's folder of the compiler is the one of all tests."""
     own_cache.mkdir(parents=True, exist_ok=True)
     (own_cache / "zig").symlink_to(zig_cache)
 

@@ -47,7 +47,9 @@ class ExecuTorch:
             raise Unsupported(f"executorch takes forms `pt2` and `pt2e_int8`, not `{exported.form}`")
         facts = environment.call("executorch", "lowered", str(exported.path), str(folder / PROGRAM))
         (folder / DELEGATION).write_text(json.dumps(facts))
-        return Artifact.of(folder, (PROGRAM, DELEGATION), {"form": exported.form, "precision": exported.numeric, **facts})
+        ranges = exported.facts.get("activation_ranges")
+        found = {"form": exported.form, "precision": exported.numeric, "activation_ranges": ranges, **facts}
+        return Artifact.of(folder, (PROGRAM, DELEGATION), found)
 
 
 BACKEND = ExecuTorch

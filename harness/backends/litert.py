@@ -45,7 +45,9 @@ class LiteRT:
         if exported.path.suffix not in self.reads:
             raise Unsupported(f"litert reads .tflite files, not form `{exported.form}`")
         shutil.copyfile(exported.path, folder / "model.tflite")
-        return Artifact.of(folder, ("model.tflite",), {"form": exported.form, "precision": exported.numeric})
+        ranges = exported.facts.get("activation_ranges")
+        facts = {"form": exported.form, "precision": exported.numeric, "activation_ranges": ranges}
+        return Artifact.of(folder, ("model.tflite",), facts)
 
 
 BACKEND = LiteRT

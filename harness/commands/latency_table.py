@@ -100,4 +100,13 @@ def latency_table(
         }
         for prediction in table.predictions()
     ]
-    print(printable(json.dumps(rows, indent=1) if json_ else f"{columns_text(rows)}\nlatency table: {out}", lines=True))
+    left_out = "".join(f"\nleft out: {left.scheme} at {left.sparsity:g}: {left.reason}" for left in table.left_out)
+    gap = (
+        f"whole networks took {table.gap.typical:.1%} of what their layers add up to, which is counted above, and at most "
+        f"{table.gap.most:.1%}, which is counted where a budget must hold"
+    )
+    print(
+        printable(
+            json.dumps(rows, indent=1) if json_ else f"{columns_text(rows)}\n{gap}{left_out}\nlatency table: {out}", lines=True
+        )
+    )

@@ -53,9 +53,9 @@ def decoded(found: BlockList, entries: int) -> Array:
 
 
 def entries_mask(weights: Array, step: int) -> Array:
-    """bool [entries, outputs]: where [kh, kw, channels, outputs] has anything; an entry is `step` neighbouring channels."""
-    rows = weights.reshape(-1, step, weights.shape[-1])
-    return np.asarray(rows.any(1))
+    """bool [kh, kw, entries, outputs]: where [kh, kw, channels, outputs] has anything; an entry is `step` neighbouring channels."""
+    kh, kw, _, outputs = weights.shape
+    return np.asarray(weights.reshape(kh, kw, -1, step, outputs).any(3))
 
 
 def entry_places(window: Window, width: int, channels: int, step: int) -> Array:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.compiler.ir import Array
 from harness.compiler.lanelist import lane_entries
-from harness.compiler.pack import BLOCK
+from harness.compiler.pack import BLOCK, in_blocks
+from harness.compiler.patterns import Patterns, patterns_of
 
 WIDTHS = (16, 8, 4)
 """Outputs of a list's block, where the target's vectors are not wider."""
@@ -31,6 +32,12 @@ class Vectors(NamedTuple):
     """How many hold a tile's results."""
     can_look_up: bool = True
     """Whether an instruction selects floats by numbers: AVX has vectors of 8 without it, AVX2 with it."""
+    by_lane: bool = False
+    """Whether an instruction multiplies a vector by a lane of another, and none by what it reads, as on Arm."""
+
+    def room(self, parts: int) -> int:
+        """How many sums stay in registers beside `parts` vectors of weights and a value: hk_sums of `harness/kernels/vector.h`."""
+        return min(self.sums, (self.sums + 3 - parts) // parts * parts) if self.by_lane else self.sums
 
 
 ANY_VECTORS = Vectors()
@@ -39,33 +46,52 @@ ANY_VECTORS = Vectors()
 
 class Costs(NamedTuple):
     """Of a product in a list kernel, in what its dense kernel takes for one. `docs/performance.md` has the measurements; the fit's median
-    error is 5 %. They were made with AVX-512 and, of float32, with AVX2; other vectors are taken to behave like AVX-512, which has as many
-    registers as NEON."""
+    error is 5 %. They were made with AVX-512 and, of float32, with AVX2; others are taken to behave like AVX-512. Arm's, of float32, are
+    instructions that QEMU counted."""
 
     usual: float
     crowded: float
     """Where places share lines of the cache, so that tiles are small: see `most_places`."""
     regions: Mapping[int, float] = {}
     """Over images in regions, by how many neighbouring outputs share a list."""
+    patterns: float = math.inf
+    """There, where kernels keep their weights in few ways, which are constants."""
+    kernels: float = math.inf
+    """In lists of blocks whose kernels do."""
+    narrow: Mapping[int, float] = {}
+    """By the outputs of a block, where it is not `usual`."""
+    moves: float = 1.0
+    """What moving a value takes, of MOVE."""
     lanes: float = math.inf
     """Where each of 16 outputs takes its own of 16 channels: two instructions a vector, which share a unit."""
 
 
 COSTS: Mapping[str, Costs] = {
-    "float32": Costs(1.22, 1.6, {1: 1.75, 2: 1.3, 4: 1.25, 8: 1.25}, lanes=1.67),
-    "float32 in 8 lanes": Costs(1.02, 1.02, {1: 1.45, 2: 1.25, 8: 1.35}),
+    "float32": Costs(1.22, 1.6, {1: 1.75, 2: 1.3, 4: 1.25, 8: 1.25}, patterns=1.12, kernels=1.07, lanes=1.67),
+    "float32 in 8 lanes": Costs(1.02, 1.02, {1: 1.45, 2: 1.25, 8: 1.35}, patterns=1.2),
+    "float32 by lane in 28 sums": Costs(
+        1.25, 1.6, {1: 1.4, 2: 1.2, 4: 1.08, 8: 1.08}, patterns=1.13, kernels=1.1, narrow={8: 1.4, 4: 1.78}, moves=0.2
+    ),
+    "float32 by lane in 12 sums": Costs(1.46, 1.6, {1: 1.3}, narrow={8: 1.68, 4: 1.35}, moves=0.2),
     "int8": Costs(1.21, 1.3),
 }
+LIST_PATTERNS = 4
+"""Of such lists: a compiler takes seconds over each."""
+KERNEL_SUMS = 24
+"""Of a tile, at least, for such lists: a kernel's weights must stay in registers."""
 MOVE = 50.0
 """What moving a value into regions or out of them takes, in products of the dense kernel."""
 SLAB_BYTES = 44 << 10
 """Of a slab of input channels, what a tile of regions reads at most."""
 SLAB_ENTRIES = 4
 """Of a list, in a slab at least: each slab reads and writes all results once more."""
+SLAB_PRODUCTS = 700
+"""Of vectors, in an output's kernels in a slab at least: besides, each pattern's loop ends where no branch predictor expects it."""
 
 
 def costs_of(dtype: str, vectors: Vectors) -> Costs:
-    return COSTS.get(f"{dtype} in {vectors.lanes} lanes", COSTS[dtype])
+    own = f"by lane in {vectors.sums} sums" if vectors.by_lane else f"in {vectors.lanes} lanes"
+    return COSTS.get(f"{dtype} {own}", COSTS[dtype])
 
 
 class Places(NamedTuple):
@@ -90,48 +116,56 @@ class Places(NamedTuple):
         return self.times * math.ceil(self.rows / rows) * math.ceil(self.columns / columns)
 
 
-def chosen_width(mask: Array, dtype: str, most: int, vectors: Vectors) -> int | None:
-    """Outputs of a list's block for weights whose entries [entries, outputs] are non-zero where `mask` is; None: the dense kernel.
-
-    Tiles have at most `most` places.
-    """
-    return best_list(mask, dtype, most, vectors).width
-
-
 class Best(NamedTuple):
     width: int | None
     """Outputs of a list's block; None: no lists."""
     cost: float
     """Of a place, in products of the dense kernel."""
+    patterns: Patterns | None = None
+    """None: lists are of single places of a window, not of kernels."""
 
 
 def best_list(mask: Array, dtype: str, most: int, vectors: Vectors) -> Best:
-    costs = costs_of(dtype, vectors)
-    cost = costs.usual if most >= vectors.sums else costs.crowded
-    computed = {width: width * kept_entries(mask, width) for width in WIDTHS if width % vectors.lanes == 0}
-    best = min(computed, key=computed.__getitem__)
-    dense = mask.shape[0] * BLOCK * math.ceil(mask.shape[1] / BLOCK)
-    return Best(best, cost * computed[best]) if cost * computed[best] <= MARGIN * dense else Best(None, dense)
+    """For weights of which `mask` [kh, kw, entries, outputs] says where they are not zero, in tiles of at most `most` places."""
+    costs, rows = costs_of(dtype, vectors), mask.reshape(-1, mask.shape[3])
+    widths = [width for width in WIDTHS if width % vectors.lanes == 0]
+    cost = {width: costs.crowded if most < vectors.sums else costs.narrow.get(width, costs.usual) for width in widths}
+    found = [Best(width, cost[width] * width * kept_entries(rows, width)) for width in widths]
+    if costs.kernels < math.inf and vectors.sums >= KERNEL_SUMS and math.prod(mask.shape[:2]) > 1:
+        found += [Best(width, costs.kernels * products, patterns) for width, products, patterns in _kernels(mask, widths)]
+    dense = len(rows) * BLOCK * math.ceil(rows.shape[1] / BLOCK)
+    best = min(found, key=lambda each: each.cost)
+    return best if best.cost <= MARGIN * dense else Best(None, dense)
 
 
-def lane_cost(mask: Array, channels: int, vectors: Vectors) -> float:
+def _kernels(mask: Array, widths: Iterable[int]) -> Iterator[tuple[int, int, Patterns]]:
+    """Widths of blocks whose kernels keep their weights in few ways, with the products of a place."""
+    for width in widths:
+        blocks = np.asarray(in_blocks(mask, width).any(-1))
+        patterns = patterns_of(blocks)
+        if patterns is not None and len(patterns.ways) <= LIST_PATTERNS:
+            yield width, width * patterns.taps * int(blocks.any((0, 1)).sum()), patterns
+
+
+def lane_cost(mask: Array, vectors: Vectors) -> float:
     """Of a place, as lists in which each output has its own channels; only AVX-512 selects among 16 in one instruction."""
-    if vectors.lanes != BLOCK or channels % BLOCK:
+    if vectors.lanes != BLOCK or mask.shape[2] % BLOCK:
         return math.inf
-    return COSTS["float32"].lanes * BLOCK * int(lane_entries(mask).sum())
+    return COSTS["float32"].lanes * BLOCK * int(lane_entries(mask.reshape(-1, mask.shape[3])).sum())
 
 
-def takes_lanes(mask: Array, channels: int, most: int, vectors: Vectors) -> bool:
+def takes_lanes(mask: Array, most: int, vectors: Vectors) -> bool:
     """Rather than lists of blocks, or the dense kernel."""
-    return lane_cost(mask, channels, vectors) <= MARGIN * best_list(mask, "float32", most, vectors).cost
+    return lane_cost(mask, vectors) <= MARGIN * best_list(mask, "float32", most, vectors).cost
 
 
 def best_region_list(mask: Array, vectors: Vectors) -> Best:
-    """Over images in regions; a place is then a lane, be it used or not."""
-    regions = costs_of("float32", vectors).regions
-    costs = {width: cost * width * kept_entries(mask, width) for width, cost in regions.items()}
-    best = min(costs, key=costs.__getitem__, default=None)
-    return Best(None, math.inf) if best is None else Best(best, costs[best])
+    """The same over images in regions, where a place is a lane, be it used or not; `width` is None where nothing can be listed there."""
+    costs, rows = costs_of("float32", vectors), mask.reshape(-1, mask.shape[3])
+    found = [Best(width, cost * width * kept_entries(rows, width)) for width, cost in costs.regions.items()]
+    if costs.patterns < math.inf and (patterns := patterns_of(mask)):
+        found.append(Best(1, costs.patterns * patterns.taps * int(mask.any((0, 1)).sum()), patterns))
+    return min(found, key=lambda each: each.cost, default=Best(None, math.inf))
 
 
 def slabs(channels: int, window_bytes: int, entries: float) -> int:
@@ -140,10 +174,14 @@ def slabs(channels: int, window_bytes: int, entries: float) -> int:
     return wanted if entries >= SLAB_ENTRIES * wanted else 1
 
 
+def pattern_slabs(channels: int, window_bytes: int, products: float) -> int:
+    """The same for kernels by their patterns, of which a tile computes so many products of vectors for an output."""
+    return max(1, min(math.ceil(channels * window_bytes / SLAB_BYTES), channels, int(products / SLAB_PRODUCTS)))
+
+
 def kept_entries(mask: Array, width: int) -> int:
     """Entries in all lists of blocks of `width` outputs."""
-    filled = np.pad(mask, ((0, 0), (0, -mask.shape[1] % width)))
-    return int(filled.reshape(len(mask), -1, width).any(2).sum())
+    return int(in_blocks(mask, width).any(-1).sum())
 
 
 def most_places(stride_bytes: int) -> int:

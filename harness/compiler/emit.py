@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.compiler import lower_layers, lower_regions  # noqa: F401 - importing them fills lower_operator
 from harness.compiler.choice import ANY_VECTORS, Vectors
+from harness.compiler.frames import NO_FRAME, frames_of
 from harness.compiler.ir import Array, Graph, Node, Type
 from harness.compiler.lower import ALONE, Lowered, lowered
 from harness.compiler.memory import ALIGNMENT
@@ -65,9 +66,10 @@ class Blob:
 
 def emitted(graph: Graph, vectors: Vectors = ANY_VECTORS) -> Program:
     graph = in_regions(graph, vectors)
-    storage, blob = stored(graph), Blob()
+    frames = frames_of(graph)
+    storage, blob = stored(graph, frames), Blob()
     layers = [
-        (node, lowered(graph, node, vectors))
+        (node, lowered(graph, node, vectors, frames))
         for node in graph.nodes
         if not (isinstance(node.op, Reshape) and storage.holder[node.output] == storage.holder[node.inputs[0]])
     ]
@@ -94,13 +96,15 @@ def _address(graph: Graph, storage: Storage, blob: Blob, given: str | Array) -> 
     if not isinstance(given, str):
         return f"(const {TYPES[given.dtype.name]} *)(weights + {blob.place(given)})"
     place, ctype = storage.holder[given], TYPES[graph.types[given].dtype]
+    begins = storage.frames.get(given, NO_FRAME).begins(graph.types[given].shape)
+    within = f" + {begins}" if begins else ""
     if place in graph.constants:
         return f"(const {ctype} *)(weights + {blob.place(graph.constants[place])})"
     if place in graph.inputs:
         return f"(const {ctype} *)inputs[{list(graph.inputs).index(place)}]"
     if place in graph.outputs:
-        return f"({ctype} *)outputs[{graph.outputs.index(place)}]"
-    return f"({ctype} *)(arena + {storage.offset[place]})"
+        return f"({ctype} *)outputs[{graph.outputs.index(place)}]{within}"
+    return f"({ctype} *)(arena + {storage.offset[place]}){within}"
 
 
 def _overwrites(storage: Storage, node: Node, given: str | Array) -> bool:
@@ -239,6 +243,8 @@ def _layer_facts(graph: Graph, name: str, node: Node, code: Lowered) -> dict[str
         sum(graph.types[i].size_bytes if isinstance(i, str) else i.nbytes for i in code.inputs)
         + graph.types[node.output].size_bytes
     )
+    if code.kernel == "hk_border":
+        moved -= graph.types[node.inputs[0]].size_bytes
     is_shared = is_worth_sharing(graph, node, code)
     found = {"name": name, "kernel": code.kernel, "macs": products(graph, node), "bytes": moved, "shared": is_shared}
     weights = graph.constants.get(node.inputs[1]) if isinstance(node.op, Conv | Dense | RegionConv) else None

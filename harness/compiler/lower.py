@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from types import MappingProxyType
 
 import numpy as np
 
 from harness.compiler.choice import ANY_VECTORS, Vectors
+from harness.compiler.frames import NO_FRAME, Frame, added, byte_of, is_around_image
 from harness.compiler.ir import Array, Graph, Node, Operator, Type
 from harness.compiler.operators import (
     Clamp,
@@ -25,7 +27,9 @@ from harness.compiler.operators import (
     Slice,
     Softmax,
     Transpose,
+    Window,
 )
+from harness.compiler.patterns import Patterns
 from harness.compiler.text import View, broadcast, literal, loops, statements, strides_of, type_name
 from harness.errors import Unsupported
 
@@ -65,6 +69,19 @@ class Task:
     output: Type
     constants: Mapping[str, Array]
     vectors: Vectors
+    frames: Mapping[str, Frame]
+
+    @property
+    def x_memory(self) -> tuple[tuple[int, ...], ...]:
+        """Of each input, the shape of the array in memory that it is, or, in a frame, lies within."""
+        return tuple(self._memory(name, t) for name, t in zip(self.node.inputs, self.inputs, strict=True))
+
+    @property
+    def y_memory(self) -> tuple[int, ...]:
+        return self._memory(self.node.output, self.output)
+
+    def _memory(self, name: str, found: Type) -> tuple[int, ...]:
+        return self.frames.get(name, NO_FRAME).around(found.shape)
 
     def constant(self, index: int, what: str) -> Array:
         name = self.node.inputs[index]
@@ -73,13 +90,15 @@ class Task:
         return self.constants[name]
 
 
-def lowered(graph: Graph, node: Node, vectors: Vectors = ANY_VECTORS) -> Lowered:
+def lowered(
+    graph: Graph, node: Node, vectors: Vectors = ANY_VECTORS, frames: Mapping[str, Frame] = MappingProxyType({})
+) -> Lowered:
     types = tuple(graph.types[name] for name in node.inputs)
     for found in (*types, graph.types[node.output]):
         type_name(found.dtype, node.origin)
         if found.elements >= 2**31:
             raise Unsupported(f"node `{node.origin}`: a tensor of {found.elements} elements")
-    return lower_operator(node.op, Task(node, types, graph.types[node.output], graph.constants, vectors))
+    return lower_operator(node.op, Task(node, types, graph.types[node.output], graph.constants, vectors, frames))
 
 
 @singledispatch
@@ -89,6 +108,16 @@ def lower_operator(op: Operator, task: Task) -> Lowered:
 
 def struct(kind: str, **members: int | str) -> str:
     return f"({kind}){{{', '.join(f'.{name} = {value}' for name, value in members.items())}}}"
+
+
+def patterns_struct(patterns: Patterns | None, window: Window, tile: tuple[int, int] = (0, 0)) -> str:
+    """`hk_patterns` of `harness/kernels/patterns.h`."""
+    if patterns is None:
+        return "(hk_patterns){0}"
+    (rows, columns), (down, right) = patterns.shape, window.dilations
+    sizes = {"count": len(patterns.ways), "taps": patterns.taps, "rows": rows, "columns": columns, "down": down, "right": right}
+    masks = f"{{{', '.join(map(hex, patterns.ways))}}}"
+    return struct("hk_patterns", **sizes, tile_rows=tile[0], tile_columns=tile[1], masks=masks)
 
 
 def limits(clamp: Clamp) -> str:
@@ -113,6 +142,8 @@ def _pool(op: Pool, task: Task) -> Lowered:
     (n, h, w, c), (_, rows, columns, _) = task.inputs[0].shape, task.output.shape
     (kh, kw), (sh, sw), (dh, dw) = op.window.kernel, op.window.strides, op.window.dilations
     sizes = {"batch": n, "height": h, "width": w, "channels": c, "rows": rows, "columns": columns, "kernel_h": kh, "kernel_w": kw}
+    (_, x_height, x_width, _), (_, y_height, y_width, _) = task.x_memory[0], task.y_memory
+    memory = {"x_height": x_height, "x_width": x_width, "y_height": y_height, "y_width": y_width}
     moves = {
         "stride_h": sh,
         "stride_w": sw,
@@ -125,14 +156,17 @@ def _pool(op: Pool, task: Task) -> Lowered:
     if task.output.dtype not in kinds:
         raise Unsupported(f"node `{task.node.origin}`: pooling of {task.output.dtype}")
     name = f"hk_{kinds[task.output.dtype]}_{op.kind}_pool"
-    counts = f", {str(op.counts_padding).lower()}" if op.kind == "mean" else ""
-    return Lowered(name, task.node.inputs, (f"{name}(x0, y, {struct('hk_pool', **sizes, **moves)}{counts}, share);",), "pool.h")
+    counts = f", {str(op.counts_padding).lower()}"
+    return Lowered(
+        name, task.node.inputs, (f"{name}(x0, y, {struct('hk_pool', **sizes, **memory, **moves)}{counts}, share);",), "pool.h"
+    )
 
 
 @lower_operator.register
 def _map(op: Map, task: Task) -> Lowered:
-    views = [View("y", strides_of(op.shape))]
-    views += [broadcast(f"x{i}", t.shape, op.shape) for i, t in enumerate(task.inputs)]
+    views = [View("y", strides_of(task.y_memory))]
+    given = zip(task.inputs, task.x_memory, strict=True)
+    views += [broadcast(f"x{i}", t.shape, op.shape, memory) for i, (t, memory) in enumerate(given)]
     dtypes = [t.dtype for t in task.inputs]
 
     def body(elements: Sequence[str]) -> list[str]:
@@ -180,25 +214,25 @@ def _reshape(op: Reshape, task: Task) -> Lowered:
 
 @lower_operator.register
 def _transpose(op: Transpose, task: Task) -> Lowered:
-    strides = strides_of(task.inputs[0].shape)
-    views = [View("y", strides_of(task.output.shape)), View("x0", tuple(strides[axis] for axis in op.axes))]
+    strides = strides_of(task.x_memory[0])
+    views = [View("y", strides_of(task.y_memory)), View("x0", tuple(strides[axis] for axis in op.axes))]
     return _copied(task, task.output.shape, views)
 
 
 @lower_operator.register
 def _slice(op: Slice, task: Task) -> Lowered:
-    strides = strides_of(task.inputs[0].shape)
+    strides = strides_of(task.x_memory[0])
     steps = tuple(step * stride for step, stride in zip(op.steps, strides, strict=True))
     offset = sum(start * stride for start, stride in zip(op.starts, strides, strict=True))
-    return _copied(task, op.sizes, [View("y", strides_of(op.sizes)), View("x0", steps, offset)])
+    return _copied(task, op.sizes, [View("y", strides_of(task.y_memory)), View("x0", steps, offset)])
 
 
 @lower_operator.register
 def _concat(op: Concat, task: Task) -> Lowered:
-    strides, start = strides_of(task.output.shape), 0
+    strides, start = strides_of(task.y_memory), 0
     lines: list[str] = []
-    for index, part in enumerate(task.inputs):
-        views = [View("y", strides, start * strides[op.axis]), View(f"x{index}", strides_of(part.shape))]
+    for index, (part, memory) in enumerate(zip(task.inputs, task.x_memory, strict=True)):
+        views = [View("y", strides, start * strides[op.axis]), View(f"x{index}", strides_of(memory))]
         lines += loops(part.shape, views, lambda e: [f"{e[0]} = {e[1]};"])
         start += part.shape[op.axis]
     return Lowered("loops", task.node.inputs, tuple(lines))
@@ -208,17 +242,26 @@ def _concat(op: Concat, task: Task) -> Lowered:
 def _pad(op: Pad, task: Task) -> Lowered:
     shape, strides = task.inputs[0].shape, strides_of(task.output.shape)
     itemsize = np.dtype(task.output.dtype).itemsize
-    value = np.asarray(op.value, task.output.dtype)
-    is_image = len(shape) == 4 and not any((op.before[0], op.after[0], op.before[3], op.after[3]))
-    if is_image and (itemsize == 1 or not value.tobytes().strip(b"\0")):
+    value, byte = np.asarray(op.value, task.output.dtype), byte_of(op.value, task.output.dtype)
+    if byte is not None and task.node.output in task.frames:
+        return _border(task, added(op), byte, itemsize)
+    if byte is not None and is_around_image(op):
         row = shape[3] * itemsize
         sizes = (shape[0], shape[1], shape[2] * row, op.before[1], op.after[1], op.before[2] * row, op.after[2] * row)
-        call = f"hk_pad(x0, y, {', '.join(map(str, sizes))}, {value.tobytes()[0]}, share);"
+        call = f"hk_pad(x0, y, {', '.join(map(str, sizes))}, {byte}, share);"
         return Lowered("hk_pad", task.node.inputs, (call,), "moves.h")
     fill = loops(task.output.shape, [View("y", strides)], lambda e: [f"{e[0]} = {literal(value.item(), task.output.dtype)};"])
     offset = sum(before * stride for before, stride in zip(op.before, strides, strict=True))
     copy = loops(shape, [View("y", strides, offset), View("x0", strides_of(shape))], lambda e: [f"{e[0]} = {e[1]};"])
     return Lowered("loops", task.node.inputs, (ALONE, *fill, *copy))  # what one thread has copied, another may not fill
+
+
+def _border(task: Task, pad: Frame, byte: int, itemsize: int) -> Lowered:
+    """The image lies within its padding already."""
+    (n, h, w, c), (_, height, width, _) = task.inputs[0].shape, task.y_memory
+    place = c * itemsize
+    sizes = (n, height * width * place, h, w * place, width * place, pad.top, pad.bottom, pad.left * place, pad.right * place)
+    return Lowered("hk_border", (), (f"hk_border(y, {', '.join(map(str, sizes))}, {byte});",), "moves.h")
 
 
 @lower_operator.register

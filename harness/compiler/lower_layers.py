@@ -2,77 +2,115 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.compiler.blocklist import BlockList, encoded, entries_mask, entry_places
-from harness.compiler.choice import Places, chosen_width, is_by_tile, most_places, takes_lanes
+from harness.compiler.choice import Best, Places, best_list, is_by_tile, most_places, takes_lanes
 from harness.compiler.ir import Array
 from harness.compiler.lanelist import lanes_of
 from harness.compiler.lowbits import Levels, codes, levels_of, pays
-from harness.compiler.lower import Lowered, Task, limits, lower_operator, struct
+from harness.compiler.lower import Lowered, Task, limits, lower_operator, patterns_struct, struct
 from harness.compiler.operators import Clamp, Conv, Dense, Requantize, Window
 from harness.compiler.pack import BLOCK, by_block, bytes_by_four
+from harness.compiler.patterns import Registers, best_tile, by_pattern
 
 
-def _shape(window: Window, groups: int, x: Sequence[int], y: Sequence[int]) -> str:
-    (n, h, w, c), (_, rows, columns, outputs) = x, y
-    if window == Window((1, 1)):  # every place alike: one long row
-        n, h, w, rows, columns = 1, 1, n * h * w, 1, n * h * w
-    sizes = {"batch": n, "height": h, "width": w, "channels": c, "rows": rows, "columns": columns, "outputs": outputs}
+class Images(NamedTuple):
+    """[n, h, w, c] of a layer's input and results, and of the arrays in memory within which they and the residual lie."""
+
+    x: Sequence[int]
+    y: Sequence[int]
+    x_memory: Sequence[int]
+    y_memory: Sequence[int]
+    residual_memory: Sequence[int]
+
+    @property
+    def is_row(self) -> bool:
+        """Whether all places follow each other."""
+        return tuple(self.y[:2]) == (1, 1) and self.x_memory == self.x and self.y_memory == self.residual_memory == self.y
+
+
+def _shape(window: Window, groups: int, images: Images) -> str:
+    (_, height, width, channels), (n, rows, columns, outputs) = images.x_memory, images.y
+    sizes = {
+        "batch": n,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "rows": rows,
+        "columns": columns,
+        "outputs": outputs,
+    }
+    (_, y_height, y_width, _), (_, add_height, add_width, _) = images.y_memory, images.residual_memory
+    memory = {"y_height": y_height, "y_width": y_width, "residual_height": add_height, "residual_width": add_width}
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
     moves = {"kernel_h": kh, "kernel_w": kw, "stride_h": sh, "stride_w": sw, "dilation_h": dh, "dilation_w": dw}
-    return struct("hk_shape", **sizes, **moves, groups=groups)
+    return struct("hk_shape", **sizes, **memory, **moves, groups=groups)
 
 
 @lower_operator.register
 def _conv(op: Conv, task: Task) -> Lowered:
     assert op.window.pads == (0, 0, 0, 0)
-    return _layer(task, op.window, op.groups, op.clamp, op.requantize, task.inputs[0].shape, task.output.shape)
+    x, y, x_memory, y_memory = task.inputs[0].shape, task.output.shape, task.x_memory[0], task.y_memory
+    has_residual = len(task.inputs) > 3 and op.requantize is None
+    images = Images(x, y, x_memory, y_memory, task.x_memory[3] if has_residual else y_memory)
+    if (
+        op.window == Window((1, 1)) and images[:2] == images[2:4] and images.residual_memory == y
+    ):  # every place alike: one long row
+        images = _row(x[-1], y)
+    return _layer(task, op.window, op.groups, op.clamp, op.requantize, images)
 
 
 @lower_operator.register
 def _dense(op: Dense, task: Task) -> Lowered:
-    rows = (1, 1, task.output.elements // task.output.shape[-1])
-    x, y = (*rows, task.inputs[0].shape[-1]), (*rows, task.output.shape[-1])
-    return _layer(task, Window((1, 1)), 1, op.clamp, op.requantize, x, y)
+    images = _row(task.inputs[0].shape[-1], task.output.shape)
+    return _layer(task, Window((1, 1)), 1, op.clamp, op.requantize, images)
 
 
-def _layer(
-    task: Task, window: Window, groups: int, clamp: Clamp, requantize: Requantize | None, x: Sequence[int], y: Sequence[int]
-) -> Lowered:
+def _row(channels: int, y: Sequence[int]) -> Images:
+    places = math.prod(y[:-1])
+    given, made = (1, 1, places, channels), (1, 1, places, y[-1])
+    return Images(given, made, given, made, made)
+
+
+def _layer(task: Task, window: Window, groups: int, clamp: Clamp, requantize: Requantize | None, images: Images) -> Lowered:
+    x, y = images.x, images.y
     weights: Array = task.constant(1, "weights").reshape(*window.kernel, x[3] // groups, y[3])
     bias = task.constant(2, "biases")
     is_depthwise = groups == x[3] == y[3] > 1
-    shape = _shape(window, groups, x, y)
+    shape = _shape(window, groups, images)
     if is_depthwise:
         weights, in_groups = weights.reshape(*window.kernel, y[3]), 1
     else:
         in_groups = groups
-    if requantize is None and groups == 1 and window == Window((1, 1)):
+    if requantize is None and groups == 1 and window == Window((1, 1)) and images.is_row:
         found_levels = levels_of(weights[0, 0])
         if found_levels is not None and pays(found_levels, y[0] * y[1] * y[2], task.vectors):
             return _lookup(task, found_levels, bias, clamp)
     step = 1 if requantize is None else 4
     if groups == 1 and x[3] % step == 0:
-        places = Places(1, y[0] * y[1] * y[2]) if window == Window((1, 1)) else Places(y[1], y[2], y[0])
+        places = Places(y[1], y[2], y[0])
         most = most_places(window.strides[1] * x[3] * weights.itemsize)
         mask = entries_mask(weights, step)
-        if requantize is None and takes_lanes(mask, x[3], most, task.vectors):
+        if requantize is None and takes_lanes(mask, most, task.vectors):
             return _lanes(
-                task, weights.reshape(mask.shape), bias, entry_places(window, x[2], x[3], BLOCK), shape, clamp, places, most
+                task,
+                weights.reshape(-1, y[3]),
+                bias,
+                entry_places(window, images.x_memory[2], x[3], BLOCK),
+                shape,
+                clamp,
+                places,
+                most,
             )
-        width = chosen_width(mask, weights.dtype.name, most, task.vectors)
-        if width is not None:
-            offsets = entry_places(window, x[2], x[3], step)
-            blocks = (by_block(weights, 1, width) if requantize is None else bytes_by_four(weights, 1, width, is_whole=False))[0]
-            found = encoded(blocks.reshape(len(blocks), len(offsets), -1), offsets)
-            tiles = places.tiles(min(most, task.vectors.sums * task.vectors.lanes // width))
-            by_tile = is_by_tile(found.size_bytes, task.inputs[0].size_bytes, len(blocks), tiles)
-            code = _list(task, found, bias, shape, clamp, requantize, f"{width}, {most}, {str(by_tile).lower()}", width)
-            return replace(code, format=f"list {width}x{step}", computed=len(found.places) / (len(blocks) * len(offsets)))
+        best = best_list(mask, weights.dtype.name, most, task.vectors)
+        if best.width is not None:
+            return _listed(task, weights, bias, window, clamp, requantize, images, best, most)
     if requantize is not None:
         return _bytes(task, weights, bias, in_groups, shape, requantize, window, is_depthwise=is_depthwise)
     name = "hk_f32_dwconv" if is_depthwise else "hk_f32_conv"
@@ -112,21 +150,62 @@ def _lanes(
     return Lowered("hk_f32_lane_conv", inputs, call, "f32_lane_conv.h", f"lanes {BLOCK}x{BLOCK}", computed)
 
 
-def _list(
-    task: Task, found: BlockList, bias: Array, shape: str, clamp: Clamp, q: Requantize | None, order: str, width: int
+def _listed(
+    task: Task,
+    weights: Array,
+    bias: Array,
+    window: Window,
+    clamp: Clamp,
+    requantize: Requantize | None,
+    images: Images,
+    best: Best,
+    most: int,
 ) -> Lowered:
-    """The layer by lists of what is not zero in each block of `width` outputs."""
+    """The layer by lists of what is not zero in each block of outputs: places of its window, or kernels of few patterns."""
+    width, patterns, step, (n, rows, columns, _) = best.width, best.patterns, 1 if requantize is None else 4, images.y
+    assert width is not None
+    offsets, tile = entry_places(window, images.x_memory[2], images.x[3], step), (0, 0)
+    blocks = (by_block(weights, 1, width) if requantize is None else bytes_by_four(weights, 1, width, is_whole=False))[0]
+    parts = width // task.vectors.lanes
+    if patterns is None:
+        found = encoded(blocks.reshape(len(blocks), len(offsets), -1), offsets)
+        tiles = Places(rows, columns, n).tiles(min(most, task.vectors.room(parts) // parts))
+        form = f"list {width}x{step}"
+    else:
+        registers = Registers(task.vectors.sums, patterns.taps * parts, parts, 1, 2 * most + 2)
+        tile = best_tile((rows, columns), window, patterns.taps, registers)
+        found = encoded(by_pattern(blocks, patterns), offsets[: images.x[3]])
+        tiles = n * math.ceil(rows / tile[0]) * math.ceil(columns / tile[1])
+        form = f"kernels {width}x1 of {len(patterns.ways)} pattern{'s' * (len(patterns.ways) > 1)}"
+    by_tile = is_by_tile(found.size_bytes, task.inputs[0].size_bytes, len(blocks), tiles)
+    order = f"{width}, {most}, {str(by_tile).lower()}"
+    shape = _shape(window, 1, images)
+    code = _list(task, found, bias, shape, clamp, requantize, order, width, patterns_struct(patterns, window, tile))
+    return replace(code, format=form, computed=found.values.size / blocks.size)
+
+
+def _list(
+    task: Task,
+    found: BlockList,
+    bias: Array,
+    shape: str,
+    clamp: Clamp,
+    q: Requantize | None,
+    order: str,
+    width: int,
+    patterns: str,
+) -> Lowered:
     x, start = task.node.inputs[0], by_block(bias, 1, width)
     if q is None:
         residual = task.node.inputs[3:4]
         opening = f"hk_f32_list_conv(x0, x1, x2, x3, x4, {'x5' if residual else 'NULL'}, y,"
-        call = opening, f"    {shape}, {limits(clamp)}, {order}, share);"
+        call = opening, f"    {shape},", f"    {patterns}, {limits(clamp)}, {order}, share);"
         return Lowered("hk_f32_list_conv", (x, *found, start, *residual), call, "f32_list_conv.h")
     totals = _totals(task.constant(1, "weights"))
     opening = f"hk_q8_list_conv(x0, x1, x2, x3, x4, x5, x6, y, {shape},"
-    call = opening, f"    {_quantization(task, q)}, {order}, share);"
+    given = f"    {_quantization(task, q)}, {order}, share);"
     constants = start, by_block(totals, 1, width), by_block(task.constant(3, "multipliers"), 1, width)
-    return Lowered("hk_q8_list_conv", (x, *found, *constants), call, "q8_list_conv.h")
+    return Lowered("hk_q8_list_conv", (x, *found, *constants), (opening, given), "q8_list_conv.h")
 
 
 def _lookup(task: Task, found: Levels, bias: Array, clamp: Clamp) -> Lowered:

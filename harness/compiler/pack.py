@@ -12,12 +12,14 @@ BLOCK = 16
 
 def by_block(array: Array, groups: int, block: int = BLOCK) -> Array:
     """[..., outputs] -> [groups, blocks, ..., block]: each group's outputs filled up with zeros to whole blocks."""
-    outputs = array.shape[-1] // groups
-    blocks = -(-outputs // block)
-    grouped = array.reshape(*array.shape[:-1], groups, outputs)
-    filled = np.pad(grouped, [(0, 0)] * (grouped.ndim - 1) + [(0, blocks * block - outputs)])
-    split = filled.reshape(*array.shape[:-1], groups, blocks, block)
-    return np.ascontiguousarray(np.moveaxis(split, (-3, -2), (0, 1)))
+    grouped = array.reshape(*array.shape[:-1], groups, array.shape[-1] // groups)
+    return np.ascontiguousarray(np.moveaxis(in_blocks(grouped, block), (-3, -2), (0, 1)))
+
+
+def in_blocks(array: Array, width: int) -> Array:
+    """[..., outputs] -> [..., blocks, width], filled up with zeros."""
+    filled = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % width)])
+    return filled.reshape(*array.shape[:-1], -1, width)
 
 
 def bytes_by_four(weights: Array, groups: int, block: int = BLOCK, *, is_whole: bool) -> Array:

@@ -30,6 +30,7 @@ PASSES = (
     Pass(recognise_integers, "while weights are still dequantized constants"),
     Pass(fold_constants, "weights that stay real become constants"),
     Pass(fuse_epilogues, "their layers take scales and shifts"),
+    Pass(simplify, "what integer layers read before has no reader any more"),
     Pass(fuse_maps, "what no layer took"),
     Pass(explicit_padding, "no pass after it looks at windows"),
     Pass(simplify, "what is left over"),

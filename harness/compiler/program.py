@@ -24,6 +24,6 @@ def program_for(path: Path, shapes: Mapping[str, Sequence[int]], target: Target)
 def vectors_of(target: Target) -> Vectors:
     """That its kernels are compiled with."""
     header = KERNELS / "vector.h"
-    text = f'#include "{header.name}"\nHK_LANES HK_SUMS HK_LOOKS_UP\n'
-    lanes, sums, looks_up = map(int, preprocessed(text, target, headers=[header]).split()[-3:])
-    return Vectors(lanes, sums, bool(looks_up))
+    text = f'#include "{header.name}"\nHK_LANES HK_SUMS HK_LOOKS_UP HK_BY_LANE\n'
+    lanes, sums, looks_up, by_lane = map(int, preprocessed(text, target, headers=[header]).split()[-4:])
+    return Vectors(lanes, sums, bool(looks_up), bool(by_lane))

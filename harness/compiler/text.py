@@ -40,9 +40,11 @@ def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def broadcast(name: str, shape: Sequence[int], to: Sequence[int]) -> View:
-    padded = (1,) * (len(to) - len(shape)) + tuple(shape)
-    return View(name, tuple(0 if size == 1 else stride for size, stride in zip(padded, strides_of(padded), strict=True)))
+def broadcast(name: str, shape: Sequence[int], to: Sequence[int], memory: Sequence[int] | None = None) -> View:
+    """Of an array of this shape, which lies within one of the shape `memory`."""
+    before = (1,) * (len(to) - len(shape))
+    strides = strides_of((*before, *(memory or shape)))
+    return View(name, tuple(0 if size == 1 else stride for size, stride in zip((*before, *shape), strides, strict=True)))
 
 
 def loops(shape: Sequence[int], views: Sequence[View], body: Callable[[Sequence[str]], Sequence[str]]) -> list[str]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Numeric = Literal["float32", "int8"]
 """The arithmetic a compressed network is meant for; decides which form a backend takes and how answers are compared."""
 
+Tensors = Literal["all", "linear"]
+"""What of an integer network is integer: every tensor, as MCUs want it, or only what goes into linear layers, and their weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -43,7 +46,10 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How an integer network is quantized; `export.py` turns it into each form. Activations are per tensor, asymmetric."""
+    """How an integer network is quantized; `export.py` turns it into each form. Activations are per tensor, asymmetric.
+
+    Where only what goes into linear layers is integer, the forms whose kernels ask for it range it themselves as it comes.
+    """
 
     weight_bits: int
     activation_bits: int
@@ -51,6 +57,7 @@ class Quantization:
     calibration_samples: int
     calibration_sha256: str
     """Of the calibration inputs in the order they were used."""
+    tensors: Tensors = "all"
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,8 @@ class Method(Protocol):
     """The shape of a METHOD: a frozen dataclass whose fields are the parameters a suite may set.
 
     `files: ClassVar[tuple[str, ...]]` names those that are paths of files, if there are any: their content decides what is cached.
+    `begins_at`, a property of a method whose configurations make a family: the parameters of the one whose network, of the same layers, this one
+    begins at, or None. That one is then made first, once for all that begin there, and is `context.start`.
     """
 
     @property

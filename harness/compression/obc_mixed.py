@@ -1,4 +1,4 @@
-"""Optimal brain compression for a budget: each layer gets the sparsity and the bits that cost the network least (arXiv:2208.11580, sec. 6).
+"""Optimal brain compression for a budget: each layer gets the regularity, the sparsity and the bits that cost the network least (arXiv:2208.11580, sec. 6).
 
 A database holds every layer under every option; dynamic programming chooses (SPDY, Frantar and Alistarh 2022, arXiv:2201.13096).
 """
@@ -6,6 +6,7 @@ A database holds every layer under every option; dynamic programming chooses (SP
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from harness.compression import Compressed, Numeric
-from harness.compression.numerics.post_training import PostTraining, made, put
-from harness.compression.numerics.rowwise import parse_rowwise
+from harness.compression.numerics.post_training import Surgery, made, put
+from harness.compression.numerics.removable import parse_removable
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObcMixed(PostTraining):
-    """Every layer may also stay as it is; one that a regularity does not fit may at least take fewer bits."""
+class ObcMixed(Surgery):
+    """Every layer may also stay as it is; one that no regularity fits may at least take fewer bits."""
 
     numeric: ClassVar[Numeric] = "float32"
     files: ClassVar[tuple[str, ...]] = ("table",)
@@ -40,13 +41,14 @@ class ObcMixed(PostTraining):
     budget: Annotated[float, Gt(0), Lt(1)]
     """Most that the network may take of the resource, as a share of what the dense network takes."""
     resource: Literal["macs", "bops", "bytes", "latency"] = "macs"
-    """macs: with weights that are not zero; bops: times the bits of weight and activation; bytes: of the weights; latency: by `table`."""
+    """macs: with weights that are not zero; bops: times the bits of weight and activation; bytes: of the weights; latency: by `table`, the upper end
+    of what it says."""
     choose: Literal["error", "loss", "spdy", "random", "uniform"] = "error"
     """By what a layer's option is judged: its output error; the network's loss when it alone is changed; sensitivities that are searched. `random`
     searches as long as spdy does, from the cheapest options on; `uniform` is the gentlest option that all layers can take alike."""
     sparsities: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
-    regularity: str = "unstructured"
-    """As `obs_prune` has it."""
+    regularities: tuple[str, ...] = ("unstructured",)
+    """What may leave together, as `obs_prune` has it: each layer gets one. n:m has the one sparsity that is its own."""
     bits: tuple[Annotated[int, Ge(2), Le(8)], ...] = ()
     """Widths that a layer's weights may take, pruned or not, beside float32."""
     symmetric: bool = True
@@ -59,12 +61,16 @@ class ObcMixed(PostTraining):
     """Validation examples that a network is evaluated on while it is searched."""
 
     def __post_init__(self) -> None:
-        parse_rowwise(self.regularity, self.sparsities)
+        for label in self.regularities:
+            regularity = parse_removable(label)
+            for sparsity in regularity.strengths(self.sparsities):
+                regularity.check_sparsity(sparsity)
+        self.check_trainable(self.bits)
         if (self.resource == "latency") != bool(self.table):
             raise ValueError("`resource: latency` and a latency table in `table` go together; `assay latency-table` makes one")
         if self.resource == "latency" and self.bits:
             raise ValueError("`bits` change no latency of float32 arithmetic: leave them out, or choose another resource")
-        if not (self.sparsities or self.bits):
+        if not ((self.sparsities and self.regularities) or self.bits):
             raise ValueError("neither `sparsities` nor `bits`: there is nothing to choose from")
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
@@ -78,14 +84,17 @@ class ObcMixed(PostTraining):
         errors = {name: dict(zip(map(str, found.options), found.errors, strict=True)) for name, found in database.items()}
         context.log("database", errors=errors)
         cost = resource_cost(self.resource, dense, data.spec.example(), database, table)
-        policy = self._policy(network, database, cost, context)
+        dense_takes = cost((0,) * len(database)) if table is None else table.dense_s
+        limit = self.budget * dense_takes
+        policy = self._policy(network, database, cost, limit, context)
         chosen = {name: found.options[option] for (name, found), option in zip(database.items(), policy, strict=True)}
         _stitch(network, database, policy)
         options = {name: str(option) for name, option in chosen.items()}
-        reached = {"limit": self._limit(cost), "reached": cost(policy), "dense": cost((0,) * len(policy))}
-        by = {} if table is None else {"table": table.facts()}
+        reached = {"limit": limit, "reached": cost(policy), "dense": dense_takes}
+        by = {} if table is None else {"table": table.facts(), "gap": table.gap._asdict()}
         context.log("budget", resource=self.resource, unit=cost.unit, options=options, **reached, **by)
         self.finish(network, dense, inputs, context)
+        self.fine_tune(network, dense, chosen, context)
         return made(network, chosen, left_alone, data, context)
 
     def _table(self, dense: nn.Module) -> LatencyTable | None:
@@ -98,9 +107,6 @@ class ObcMixed(PostTraining):
         table = load_table(self.table)
         table.check_fits(shapes(dense))
         return table
-
-    def _limit(self, cost: Cost) -> float:
-        return self.budget * cost((0,) * len(cost.parts))
 
     def _database(self, dense: nn.Module, inputs: torch.Tensor, context: Context) -> tuple[Database, dict[str, str]]:
         from harness.compression.numerics.budget import Solved
@@ -121,18 +127,23 @@ class ObcMixed(PostTraining):
 
     def _options(self, layer: Layer) -> tuple[Option, ...] | str:
         """The first is the layer as it is."""
-        from harness.compression.numerics.regularity import parse
+        from harness.compression.numerics.removable import unremovable
         from harness.compression.numerics.surgery import Option
 
-        regularity = parse(self.regularity)
-        reason = regularity.applies_to(layer)
-        if reason and not self.bits:
-            return reason
-        sparsities = (0.0,) if reason else (0.0, *sorted(self.sparsities))
+        regularities = [parse_removable(label) for label in self.regularities]
+        reasons = [unremovable(regularity, layer) for regularity in regularities]
+        if all(reasons) and not self.bits:
+            return "; ".join(reason for reason in reasons if reason)
+        fitting = [regularity for regularity, reason in zip(regularities, reasons, strict=True) if reason is None]
+        pruned = [Option(sparsity, regularity) for regularity in fitting for sparsity in regularity.strengths(self.sparsities)]
         widths = (None, *sorted(self.bits, reverse=True))
-        return tuple(Option(sparsity, regularity, width, self.symmetric) for sparsity in sparsities for width in widths)
+        return tuple(
+            dataclasses.replace(option, bits=width, symmetric=self.symmetric)
+            for option in (Option(), *pruned)
+            for width in widths
+        )
 
-    def _policy(self, network: nn.Module, database: Database, cost: Cost, context: Context) -> Policy:
+    def _policy(self, network: nn.Module, database: Database, cost: Cost, limit: float, context: Context) -> Policy:
         """`network` is stitched anew for each policy that is evaluated."""
         from harness.compression.numerics.allocation import allocate
         from harness.compression.numerics.budget import losses_alone, sensitivities, uniform_policies
@@ -142,7 +153,6 @@ class ObcMixed(PostTraining):
             _stitch(network, database, policy)
             return -context.evaluate(network, self.search_examples)["loss"]
 
-        limit = self._limit(cost)
         errors = [list(found.errors) for found in database.values()]
         best = allocate(errors, cost.parts, limit - cost.fixed)
         if self.choose == "error":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from harness.compression import Compressed, Numeric
-from harness.compression.numerics.post_training import PostTraining, uniform
+from harness.compression.numerics.post_training import PostTraining, made, uniform
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,8 @@ class Obq(PostTraining):
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.surgery import Option
 
-        return uniform(self, module, data, context, lambda _layer: Option(bits=self.bits, symmetric=self.symmetric))
+        option = Option(bits=self.bits, symmetric=self.symmetric)
+        return made(*uniform(self, module, data, context, lambda _layer: option), data, context)
 
 
 METHOD = Obq

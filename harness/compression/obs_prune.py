@@ -1,4 +1,4 @@
-"""Optimal brain surgery: prune each layer by what its calibration inputs say, without training (Frantar et al. 2022, arXiv:2208.11580).
+"""Optimal brain surgery: prune each layer by what its calibration inputs say, with or without training after it (Frantar et al. 2022, arXiv:2208.11580).
 
 With `bits` the weights that stay are quantized too, by the same method: optimal brain compression.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Le, Lt
 
 from harness.compression import Compressed, Numeric
-from harness.compression.numerics.post_training import PostTraining, uniform
-from harness.compression.numerics.rowwise import parse_rowwise
+from harness.compression.numerics.post_training import Surgery, made, uniform
+from harness.compression.numerics.removable import parse_removable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObsPrune(PostTraining):
+class ObsPrune(Surgery):
     """Weights of 2-d convolutions and linear layers. Every layer loses the same share, wherever in the layer it costs the least."""
 
     sparsity: Annotated[float, Gt(0), Lt(1)]
     """Share of the units that each layer loses, rounded to a whole number of them; of n:m exactly 1 - n/m."""
     regularity: str = "unstructured"
-    """Of one filter's weights: `unstructured`, `2:4` (n kept of m input channels), `block-punched 1x4` (4 input channels at one place)."""
+    """`unstructured`; `2:4` (n kept of m input channels); `block-punched 16x1`, `1x4` (one place of kernels of filters x channels); `1x16` (whole
+    kernels of 16 filters at one input channel). Filters that lose the same weigh their losses together."""
     bits: Annotated[int, Ge(2), Le(8)] | None = None
     """Of the weights that stay; none: float32."""
     symmetric: bool = True
@@ -40,7 +41,8 @@ class ObsPrune(PostTraining):
     """Make an integer network of what is left: 8-bit weights, a scale a filter, and 8-bit activations. Not together with `bits`."""
 
     def __post_init__(self) -> None:
-        parse_rowwise(self.regularity, (self.sparsity,))
+        parse_removable(self.regularity, (self.sparsity,))
+        self.check_trainable(self.bits)
         if self.int8 and self.bits is not None:
             raise ValueError("`int8` and `bits` both say how wide weights are: leave one out")
 
@@ -50,16 +52,18 @@ class ObsPrune(PostTraining):
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.integer import as_int8
-        from harness.compression.numerics.regularity import parse
+        from harness.compression.numerics.removable import unremovable
         from harness.compression.numerics.surgery import Option
 
-        regularity = parse(self.regularity)
+        regularity = parse_removable(self.regularity)
         option = Option(self.sparsity, regularity, self.bits, self.symmetric)
 
         def found(layer: Layer) -> Option | str:
-            return regularity.applies_to(layer) or option
+            return unremovable(regularity, layer) or option
 
-        compressed = uniform(self, module, data, context, found)
+        network, chosen, left_alone = uniform(self, module, data, context, found)
+        self.fine_tune(network, module, chosen, context)
+        compressed = made(network, chosen, left_alone, data, context)
         if not self.int8:
             return compressed
         inputs = self.calibration(data, context).numpy()

@@ -42,7 +42,8 @@ class SchemeMapping(Tuning):
     table: str = ""
     """Latency table of the device, a file; every map but a uniform one needs it."""
     latency: Annotated[float, Gt(0), Le(1)] | None = None
-    """Most that the network may take, as a share of the dense network's latency by the table; none: a search may take what the rules' map takes."""
+    """Most that the network may take, as a share of what the dense network took when the table was measured; the map is planned with the
+    upper end of what the table says. None: a search may take what the rules' map takes."""
     beta: Annotated[float, Ge(0)] = 0.2
     """The rules take the smallest block that is at most so much slower than the largest one."""
     hard: bool = False
@@ -88,15 +89,14 @@ class SchemeMapping(Tuning):
     ) -> tuple[SchemeMap, dict[str, str]]:
         """What each layer gets, and which get nothing and why; logged with what the table predicts."""
         from harness.compression.numerics.layers import shapes
-        from harness.compression.numerics.mapping import predicted_s, rule_map, rule_within, uniform_map
+        from harness.compression.numerics.mapping import at_densities, rule_map, rule_within, uniform_map
         from harness.latency_table import load_table
 
         if self.map == "uniform" and not self.table:
             return uniform_map(layers, self.scheme, self.sparsity)
         table = load_table(self.table)
         table.check_fits(shapes(network))
-        dense_s = predicted_s(table, layers, {})
-        limit_s = None if self.latency is None else self.latency * dense_s
+        limit_s = None if self.latency is None else self.latency * table.dense_s
         if self.map == "uniform":
             chosen, left_alone = uniform_map(layers, self.scheme, self.sparsity)
         elif limit_s is None:
@@ -104,16 +104,18 @@ class SchemeMapping(Tuning):
         else:
             chosen, left_alone = rule_within(layers, table, limit_s, beta=self.beta, is_hard=self.hard)
         if self.map not in ("uniform", "rule"):
-            limit_s = predicted_s(table, layers, chosen) if limit_s is None else limit_s
+            limit_s = table.most_s(at_densities(layers, chosen)) if limit_s is None else limit_s
             chosen = self._searched(network, layers, table, limit_s, chosen, data, context)
             left_alone = dict.fromkeys((name for name in layers if name not in chosen), "the search keeps it dense")
         context.log(
             "map",
             table=table.facts(),
             layers={name: str(option) for name, option in chosen.items()},
-            predicted_s=predicted_s(table, layers, chosen),
-            dense_s=dense_s,
+            predicted_s=table.latency_s(at_densities(layers, chosen)),
+            most_s=table.most_s(at_densities(layers, chosen)),
+            dense_s=table.dense_s,
             limit_s=limit_s,
+            gap=table.gap._asdict(),
         )
         return chosen, left_alone
 
@@ -145,7 +147,7 @@ class SchemeMapping(Tuning):
         goal = Goal(space.cost, limit_s, self.trials, space.policy(start))
         search = searched(searchers[self.map], goal, evaluate, context.rng(f"search {self.map}"), context.journal)
         for trial in search.trials:
-            context.log("trial", number=trial.number, policy=trial.policy, predicted_s=trial.cost, **{metric: trial.quality})
+            context.log("trial", number=trial.number, policy=trial.policy, most_s=trial.cost, **{metric: trial.quality})
         context.log("search", by=self.map, best=search.best.number, **{metric: search.best.quality})
         return space.chosen(search.best.policy)
 

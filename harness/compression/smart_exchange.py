@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Le, Lt
 
 from harness.compression import Compressed, Numeric
+from harness.compression.numerics.post_training import PostTraining
 from harness.compression.numerics.tuning import Tuning
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import torch
     from torch import nn
 
     from harness.compression.numerics.exchange import Exchanged
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmartExchange(Tuning):
-    """Kernels of each filter [inputs * rows, columns] share a basis [columns, columns]; linear layers and 1x1 kernels are folded to width 3."""
+class SmartExchange(PostTraining, Tuning):
+    """Kernels of each filter [inputs * rows, columns] share a basis [columns, columns]; linear layers and 1x1 kernels are folded to width 3.
+
+    `solver`: `plain` is the published fit, to the weights; `refit` fits its bases to each layer's outputs, `obs` rows and coefficients too.
+    """
 
     numeric: ClassVar[Numeric] = "float32"
 
@@ -41,51 +46,78 @@ class SmartExchange(Tuning):
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.counting import claims
-        from harness.compression.numerics.exchange import refusal, stored_bits
-        from harness.compression.numerics.layers import weighted_layers
+        from harness.compression.numerics.exchange import stored_bits
 
         network = copy.deepcopy(module).eval()
-        layers = weighted_layers(network)
-        left_alone = {name: reason for name, layer in layers.items() if (reason := refusal(layer))}
-        if layers.keys() <= left_alone.keys():
-            raise UserError("smart_exchange: no layer has filters large enough to share a basis; take a larger network")
-        forms = self._fitted(network, left_alone, context)
+        inputs = self.calibration(data, context)
+        forms, left_alone = self._fitted(network, self._left_alone(network), inputs, context)
         if self.training == "on_grid":
             self._train_on_grid(network, forms, module, context)
         else:
-            forms = self._alternate(network, forms, left_alone, module, context)
-        context.log("validation", stage="final", **context.evaluate(network))
+            forms = self._alternate(network, forms, left_alone, inputs, module, context)
+        self.finish(network, module, inputs, context)
         bits = {f"{name}.weight": stored_bits(form.shape, int(form.kept.sum()), self.exponents) for name, form in forms.items()}
         context.log("energy", **_energy(forms.values(), sum(bits.values())))
         counted = claims(network, data.spec.example(), stored_bits=bits)
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
 
-    def _fitted(self, network: nn.Module, left_alone: dict[str, str], context: Context) -> dict[str, Exchanged]:
-        """Each layer's weight replaced, in place, by its fit."""
+    def _left_alone(self, network: nn.Module) -> dict[str, str]:
+        """The layers that are, with the reasons; UserError where they are all."""
+        from harness.compression.numerics.exchange import refusal
+        from harness.compression.numerics.layers import weighted_layers, without
+        from harness.compression.numerics.surgery import unfit
+
+        layers = weighted_layers(network)
+        left_alone = dict.fromkeys(self.skip, "named in `skip`")
+        for name, layer in without(layers, self.skip).items():
+            if reason := refusal(layer) or (unfit(layer) if self.solver != "plain" else None):
+                left_alone[name] = reason
+        if layers.keys() <= left_alone.keys():
+            raise UserError("smart_exchange: no layer has filters large enough to share a basis; take a larger network")
+        return left_alone
+
+    def _fitted(
+        self, network: nn.Module, left_alone: dict[str, str], inputs: torch.Tensor, context: Context
+    ) -> tuple[dict[str, Exchanged], dict[str, str]]:
+        """Each layer's weight replaced, in place, by its fit; and what is left alone then."""
         import torch
 
-        from harness.compression.numerics.exchange import Exchanged
+        from harness.compression.numerics.exchange import Exchanged, fit_weights
+        from harness.compression.numerics.exchange_outputs import fit_outputs
         from harness.compression.numerics.layers import weighted_layers
+        from harness.compression.numerics.surgery import UNREACHED, operations
 
-        forms = {}
-        for name, layer in weighted_layers(network).items():
-            if name not in left_alone:
-                forms[name] = form = Exchanged(layer.weight, self.sparsity, self.exponents)
-                with torch.no_grad():
-                    layer.weight.copy_(form(*form.right_inverse(layer.weight)))
+        layers = {name: layer for name, layer in weighted_layers(network).items() if name not in left_alone}
+        if self.solver == "plain":
+            fits = {name: fit_weights(layer.weight, self.sparsity, self.exponents) for name, layer in layers.items()}
+        else:
+            fits = {}
+            for number, operation in enumerate(operations(copy.deepcopy(network), list(layers), inputs, self.damping)):
+                context.on_progress("fit", number / len(layers))
+                fits[operation.name] = fit_outputs(operation, self.sparsity, self.exponents, surgery=self.solver == "obs")
+        forms = {name: Exchanged(layers[name].weight.shape, fit, self.exponents) for name, fit in fits.items()}
+        for name, form in forms.items():
+            with torch.no_grad():
+                layers[name].weight.copy_(form(*form.right_inverse(layers[name].weight)))
         context.log("fit", relative_error={name: form.found.error for name, form in forms.items()})
         context.log("validation", stage="fitted", **context.evaluate(network))
-        return forms
+        return forms, left_alone | {name: UNREACHED for name in layers if name not in forms}
 
     def _alternate(
-        self, network: nn.Module, forms: dict[str, Exchanged], left_alone: dict[str, str], dense: nn.Module, context: Context
+        self,
+        network: nn.Module,
+        forms: dict[str, Exchanged],
+        left_alone: dict[str, str],
+        inputs: torch.Tensor,
+        dense: nn.Module,
+        context: Context,
     ) -> dict[str, Exchanged]:
         """Each epoch is a training of its own, which begins at the learning rate that one long training would have then and ends at 0."""
         whole = self.recipe(context, self.fine_tune_epochs)
         for epoch in range(self.fine_tune_epochs):
             one = dataclasses.replace(whole, epochs=1, learning_rate=whole.rate(epoch))
             context.train(network, one, loss=self.loss(dense, context))
-            forms = self._fitted(network, left_alone, context)
+            forms, _ = self._fitted(network, left_alone, inputs, context)
         return forms
 
     def _train_on_grid(self, network: nn.Module, forms: dict[str, Exchanged], dense: nn.Module, context: Context) -> None:

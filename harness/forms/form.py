@@ -56,7 +56,7 @@ class Written:
 
     path: Path
     facts: Mapping[str, Any]
-    """`tools`, `ops`, `warnings`, `inputs`, `outputs`."""
+    """`tools`, `ops`, `warnings`, `inputs`, `outputs`; of some int8 forms `activation_ranges`: `calibrated`, or `as they come`."""
     input_layout: Layout = "NCHW"
     output_layout: Layout = "NCHW"
 
@@ -68,8 +68,8 @@ class Form:
     numeric: Numeric
     write: Callable[[Source, Path], Written]
     """(source, folder) -> the file in that folder."""
-    answer: Callable[[Path, Floats], Floats]
-    """(file, one batch in the file's own layout) -> real outputs, from this form's own runtime on this machine."""
+    answer: Callable[[Path, Iterable[Floats]], list[Floats]]
+    """(file, batches in the file's own layout) -> real outputs of each, from this form's own runtime on this machine."""
 
 
 def channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -80,6 +80,11 @@ def channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def channels_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[n, h, w, c] -> [n, c, h, w]; any other rank as it is."""
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
+
+
+def activation_ranges(quantization: Quantization) -> str:
+    """Of forms whose kernels give float only for inputs that they range themselves, a row or a tensor at a time."""
+    return "as they come" if quantization.tensors == "linear" else "calibrated"
 
 
 def batches(array: Floats, batch: int) -> list[Floats]:

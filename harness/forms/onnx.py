@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.errors import Unsupported
 from harness.forms.conversion import conversion, versions
 from harness.forms.form import Floats, Source, Written, batches, tensor_fact
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 OPSET = 20
 FILE = "model.onnx"
 INPUT, OUTPUT = "input", "output"
+_LINEAR = ("MatMul", "Gemm")
+"""What a linear layer becomes."""
 
 
 def write_float(source: Source, folder: Path) -> Written:
@@ -45,14 +48,15 @@ def write_integer_operators(source: Source, folder: Path) -> Written:
     return _write_integers(source, folder, "QOperator", "QUInt8")
 
 
-def answer(path: Path, inputs: Floats) -> Floats:
-    """One batch through ONNX Runtime."""
+def answer(path: Path, chunks: Iterable[Floats]) -> list[Floats]:
+    """Batches through ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0], dtype=np.float32)
+    name = session.get_inputs()[0].name
+    return [np.asarray(session.run(None, {name: chunk})[0], dtype=np.float32) for chunk in chunks]
 
 
 def _exported(source: Source) -> onnx.ModelProto:
@@ -133,6 +137,11 @@ def _write_integers(
 ) -> Written:
     """Static quantization with ranges = minimum and maximum over all calibration inputs; weights symmetric, full 8-bit range."""
     quantization, calibration = source.integers()
+    only_linear = quantization.tensors == "linear"
+    if only_linear and style == "QOperator":
+        raise Unsupported(
+            "operators that are integer themselves give integers; this network is integer in its linear layers' inputs alone"
+        )
     with conversion("ONNX quantization") as chatter, tempfile.TemporaryDirectory() as scratch:
         import onnx
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -152,13 +161,40 @@ def _write_integers(
             activation_type=QuantType[activations],
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+            nodes_to_quantize=_linear_layers(onnx.load(prepared).graph) if only_linear else None,
+            extra_options={
+                "ActivationSymmetric": False,
+                "WeightSymmetric": True,
+                "OpTypesToExcludeOutputQuantization": list(_LINEAR) if only_linear else [],
+            },
         )
         model = onnx.load(quantized)
+        if only_linear:
+            _keep_float_elsewhere(model.graph)
         _strip(model)
         path = folder / FILE
         _save(model, path)
     return Written(path, _facts(model, chatter.warnings, "torch", "onnx", "onnxscript", "onnxruntime"))
+
+
+def _linear_layers(graph: onnx.GraphProto) -> list[str]:
+    """Products with weights: an attention's are of two inputs."""
+    constants = {constant.name for constant in graph.initializer}
+    return [node.name for node in graph.node if node.op_type in _LINEAR and node.input[1] in constants]
+
+
+def _keep_float_elsewhere(graph: onnx.GraphProto) -> None:
+    """The quantizer hands a rounded tensor to all its readers; those that are no linear layer get the tensor itself."""
+    rounded = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    pairs = {
+        node.output[0]: rounded[node.input[0]]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in rounded
+    }
+    for node in graph.node:
+        if node.op_type not in _LINEAR:
+            for index, name in enumerate(node.input):
+                node.input[index] = pairs.get(name, name)
 
 
 def _reader(chunks: list[Floats]) -> Any:

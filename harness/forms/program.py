@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +67,13 @@ def write_program(module: nn.Module, source: Source, folder: Path, tools: Mappin
     return Written(path, facts)
 
 
-def answer(path: Path, inputs: Floats) -> Floats:
-    """One batch through torch, eager."""
+def answer(path: Path, chunks: Iterable[Floats]) -> list[Floats]:
+    """Batches through torch, eager."""
     import torch
 
     with conversion("torch check"), torch.inference_mode():
-        return np.asarray(_module(read_program(path))(torch.from_numpy(inputs)).numpy(), dtype=np.float32)
+        module = _module(read_program(path))
+        return [np.asarray(module(torch.from_numpy(chunk)).numpy(), dtype=np.float32) for chunk in chunks]
 
 
 def read_program(path: Path) -> ExportedProgram:

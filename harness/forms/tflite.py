@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.forms.conversion import conversion, versions
-from harness.forms.form import Floats, Layout, Source, Written, batches, channels_last, tensor_fact
+from harness.forms.form import Floats, Layout, Source, Written, activation_ranges, batches, channels_last, tensor_fact
 
 FILE = "model.tflite"
 
@@ -28,32 +29,43 @@ def write_float(source: Source, folder: Path) -> Written:
 def write_int8(source: Source, folder: Path) -> Written:
     """int8 weights and activations, ranges = minimum and maximum over all calibration inputs.
 
-    The quantizer's own default, a moving average of the ranges, costs some 16 dB.
+    The quantizer's own default, a moving average of the ranges, costs some 16 dB. Where only linear layers are integer, what goes into them is
+    rounded by its own range as it comes: its kernels give float for nothing else.
     """
     quantization, calibration = source.integers()
     with conversion("TFLite conversion") as conversion_chatter:
         content, input_layout, output_layout = _converted(source)
     stored = channels_last(calibration) if input_layout == "NHWC" else calibration
     with conversion("TFLite quantization") as chatter:
-        quantized = _quantized(content, batches(stored, source.batch), quantization.per_channel)
+        if quantization.tensors == "linear":
+            quantized = _with_integer_layers(content, quantization.per_channel)
+        else:
+            quantized = _quantized(content, batches(stored, source.batch), quantization.per_channel)
     path = folder / FILE
     path.write_bytes(quantized)
     warnings = conversion_chatter.warnings + chatter.warnings
     facts = _facts(path, warnings, "torch", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer")
+    facts["activation_ranges"] = activation_ranges(quantization)
     return Written(path, facts, input_layout, output_layout)
 
 
-def answer(path: Path, inputs: Floats) -> Floats:
-    """One batch through LiteRT; integer inputs are quantized and integer outputs read by the file's own scales."""
+def answer(path: Path, chunks: Iterable[Floats]) -> list[Floats]:
+    """Batches through LiteRT; integer inputs are quantized and integer outputs read by the file's own scales."""
+    answers = []
     with conversion("TFLite check"):
         interpreter = _interpreter(path)
         (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        interpreter.set_tensor(given["index"], stored(inputs, given))
-        interpreter.invoke()
-        raw = interpreter.get_tensor(result["index"])
+        for chunk in chunks:
+            interpreter.set_tensor(given["index"], stored(chunk, given))
+            interpreter.invoke()
+            answers.append(_real(interpreter.get_tensor(result["index"]), result))
+    return answers
+
+
+def _real(raw: npt.NDArray[Any], detail: dict[str, Any]) -> Floats:
     if raw.dtype == np.float32:
         return np.asarray(raw)
-    scale, zero_point = result["quantization"]
+    scale, zero_point = detail["quantization"]
     return np.asarray((raw.astype(np.float32) - zero_point) * np.float32(scale), dtype=np.float32)
 
 
@@ -89,14 +101,13 @@ def _quantized(content: bytes, chunks: list[Floats], per_channel: bool) -> bytes
     from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
     from ai_edge_quantizer.utils import qsv_utils
 
-    granularity = qtyping.QuantGranularity.CHANNELWISE if per_channel else qtyping.QuantGranularity.TENSORWISE
     network = quantizer.Quantizer(content)
     network.add_static_config(
         regex=".*",
         operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
         activation_num_bits=8,
         weight_num_bits=8,
-        weight_granularity=granularity,
+        weight_granularity=_granularity(per_channel),
     )
     recipe = recipe_manager.RecipeManager()
     recipe.load_quantization_recipe(network.get_quantization_recipe())
@@ -105,6 +116,25 @@ def _quantized(content: bytes, chunks: list[Floats], per_channel: bool) -> bytes
     (given,) = observer._tfl_interpreter.get_input_details()
     observer.calibrate({signature: [{names["inputs"][0]: chunk.astype(given["dtype"])} for chunk in chunks]}, recipe)
     return bytes(network.quantize(observer.get_model_qsvs(), enable_progress_report=False).quantized_model)
+
+
+def _with_integer_layers(content: bytes, per_channel: bool) -> bytes:
+    from ai_edge_quantizer import qtyping, quantizer
+
+    network = quantizer.Quantizer(content)
+    network.add_dynamic_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
+        num_bits=8,
+        granularity=_granularity(per_channel),
+    )
+    return bytes(network.quantize(enable_progress_report=False).quantized_model)
+
+
+def _granularity(per_channel: bool) -> Any:
+    from ai_edge_quantizer import qtyping
+
+    return qtyping.QuantGranularity.CHANNELWISE if per_channel else qtyping.QuantGranularity.TENSORWISE
 
 
 def _interpreter(path: Path) -> Any:

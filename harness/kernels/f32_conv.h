@@ -6,8 +6,9 @@
 #include "share.h"
 #include "tiles.h"
 
-/* Weights that no cache holds are asked for so many channels before they are needed: those of 512 x 512 x 3 x 3 come from memory each time. */
-enum { HK_AHEAD = 48 };
+/* Weights that the second cache does not hold, more than HK_NEAR, are asked for so many channels before they are needed: those of
+ * 512 x 512 x 3 x 3 come from memory each time. For others, asking only takes the place of reading. */
+enum { HK_AHEAD = 48, HK_NEAR = 1 << 18 };
 #if defined(__GNUC__)
 #define HK_SOON(place) __builtin_prefetch(place)
 #else
@@ -24,6 +25,9 @@ HK_INLINE void hk_f32_conv_tile(const float *x, const float *weights, const floa
     const int is_whole = s.dilation_w == 1 && s.groups == 1;
     const int columns = is_whole ? 1 : s.kernel_w, run = is_whole ? s.kernel_w * depth : depth;
     const size_t block_size = (size_t)s.kernel_h * (size_t)s.kernel_w * (size_t)depth * HK_BLOCK;
+    const bool is_far = block_size * (size_t)(s.outputs / HK_BLOCK) > HK_NEAR;
+#define HK_PLACE(P) (((P) / tile_columns * s.stride_h * s.width + (P) % tile_columns * s.stride_w) * s.channels)
+#define HK_WEIGHTS(K, V) (with + (size_t)((V) / HK_PARTS) * block_size + (K)*HK_BLOCK + (V) % HK_PARTS * HK_LANES)
     HK_UNROLL
     for (int p = 0; p < places; p++)
         HK_UNROLL
@@ -32,31 +36,55 @@ HK_INLINE void hk_f32_conv_tile(const float *x, const float *weights, const floa
         for (int j = 0; j < columns; j++) {
             const float *from = x + ((size_t)(i * s.dilation_h) * (size_t)s.width + (size_t)(j * s.dilation_w)) * (size_t)s.channels;
             const float *with = weights + (size_t)(i * columns + j) * (size_t)run * HK_BLOCK;
-            for (int k = 0; k < run; k++) {
+            int k = 0;
+#if HK_BY_LANE
+            for (; k + HK_LANES <= run; k += HK_LANES) {
+                hk_floats values[HK_SUMS];
+                HK_UNROLL
+                for (int p = 0; p < places; p++) values[p] = hk_load(from + HK_PLACE(p) + k, HK_LANES);
+                HK_UNROLL
+                for (int lane = 0; lane < HK_LANES; lane++) {
+                    if (is_far) {
+                        HK_UNROLL
+                        for (int v = 0; v < blocks; v++) HK_SOON(with + (size_t)v * block_size + (size_t)(k + lane + HK_AHEAD) * HK_BLOCK);
+                    }
+                    HK_UNROLL
+                    for (int v = 0; v < width; v++) {
+                        const hk_floats factor = hk_load(HK_WEIGHTS(k + lane, v), HK_LANES);
+                        HK_UNROLL
+                        for (int p = 0; p < places; p++) sums[p * width + v] += values[p][lane] * factor;
+                    }
+                }
+            }
+#endif
+            for (; k < run; k++) {
                 hk_floats factors[HK_SUMS];
+                if (is_far) {
+                    HK_UNROLL
+                    for (int v = 0; v < blocks; v++) HK_SOON(with + (size_t)v * block_size + (size_t)(k + HK_AHEAD) * HK_BLOCK);
+                }
                 HK_UNROLL
-                for (int v = 0; v < blocks; v++) HK_SOON(with + (size_t)v * block_size + (size_t)(k + HK_AHEAD) * HK_BLOCK);
-                HK_UNROLL
-                for (int v = 0; v < width; v++)
-                    factors[v] = hk_load(with + (size_t)(v / HK_PARTS) * block_size + k * HK_BLOCK + v % HK_PARTS * HK_LANES, HK_LANES);
+                for (int v = 0; v < width; v++) factors[v] = hk_load(HK_WEIGHTS(k, v), HK_LANES);
                 HK_UNROLL
                 for (int p = 0; p < places; p++) {
-                    const int row = p / tile_columns, column = p % tile_columns;
-                    const float value = from[(row * s.stride_h * s.width + column * s.stride_w) * s.channels + k];
+                    const float value = from[HK_PLACE(p) + k];
                     HK_UNROLL
                     for (int v = 0; v < width; v++) sums[p * width + v] += value * factors[v];
                 }
             }
         }
+#undef HK_PLACE
+#undef HK_WEIGHTS
     HK_UNROLL
     for (int p = 0; p < places; p++)
         HK_UNROLL
         for (int v = 0; v < width; v++) {
-            const int at = ((p / tile_columns) * s.columns + p % tile_columns) * s.outputs + v * HK_LANES;
+            const size_t at = hk_y_at(s, p / tile_columns, p % tile_columns) + (size_t)(v * HK_LANES);
+            const size_t add = hk_residual_at(s, p / tile_columns, p % tile_columns) + (size_t)(v * HK_LANES);
             const int lanes = v / HK_PARTS < blocks - 1 ? HK_LANES : hk_lanes(last, v % HK_PARTS);
             if (lanes == 0) continue;
             hk_floats found = sums[p * width + v];
-            if (residual) found += hk_load(residual + at, lanes);
+            if (residual) found += hk_load(residual + add, lanes);
             hk_store(y + at, hk_clamp(found, low, high), lanes);
         }
 }
@@ -66,11 +94,10 @@ HK_INLINE void hk_f32_conv_blocks(const float *x, const float *weights, const fl
                                   float low, float high, int blocks, int last, hk_turn *turn) {
 #define HK_TILE(ROW, COLUMN, R, C)                                                                                                      \
     if (hk_is_mine(turn)) {                                                                                                             \
-        const size_t from = ((size_t)(ROW * s.stride_h) * (size_t)s.width + (size_t)(COLUMN * s.stride_w)) * (size_t)s.channels;        \
-        const size_t to = ((size_t)ROW * (size_t)s.columns + (size_t)COLUMN) * (size_t)s.outputs;                                       \
-        hk_f32_conv_tile(x + from, weights, bias, residual ? residual + to : residual, y + to, s, low, high, R, C, blocks, last);       \
+        const float *add = residual ? residual + hk_residual_at(s, ROW, COLUMN) : residual;                                             \
+        hk_f32_conv_tile(x + hk_x_at(s, ROW, COLUMN), weights, bias, add, y + hk_y_at(s, ROW, COLUMN), s, low, high, R, C, blocks, last); \
     }
-    HK_TILES(s, HK_SUMS / HK_PARTS / blocks, HK_TILE)
+    HK_TILES(s, hk_sums(HK_PARTS) / HK_PARTS / blocks, HK_TILE)
 #undef HK_TILE
 }
 
@@ -81,18 +108,18 @@ HK_INLINE void hk_f32_conv(const float *x, const float *weights, const float *bi
     const int together = hk_tile_blocks(blocks, s.rows * s.columns);
     const int full = blocks / together * together - (outputs % HK_BLOCK && blocks % together == 0 ? together : 0);
     const size_t block_size = (size_t)s.kernel_h * (size_t)s.kernel_w * (size_t)inputs * HK_BLOCK;
-    const int of_one = hk_tiles(s, HK_SUMS / HK_PARTS), of_many = hk_tiles(s, HK_SUMS / HK_PARTS / together);
+    const int of_one = hk_tiles(s, hk_sums(HK_PARTS) / HK_PARTS), of_many = hk_tiles(s, hk_sums(HK_PARTS) / HK_PARTS / together);
     hk_turn turn = hk_turns(share, s.batch * s.groups * (blocks / together * of_many + blocks % together * of_one));
     for (int n = 0; n < s.batch; n++)
         for (int g = 0; g < s.groups; g++) {
-            const float *from = x + (size_t)n * (size_t)s.height * (size_t)s.width * (size_t)s.channels + g * inputs;
-            const size_t to = (size_t)n * (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs + (size_t)(g * outputs);
+            const float *from = x + (size_t)n * hk_image(s) + g * inputs;
+            float *to = y + (size_t)n * hk_y_image(s) + g * outputs;
             const float *with = weights + (size_t)(g * blocks) * block_size, *start = bias + g * blocks * HK_BLOCK;
-            const float *add = residual ? residual + to : residual;
+            const float *add = residual ? residual + (size_t)n * hk_residual_image(s) + g * outputs : residual;
             int b = 0;
 #define HK_BLOCKS(COUNT, LAST)                                                                                                    \
     hk_f32_conv_blocks(from, with + (size_t)b * block_size, start + b * HK_BLOCK, add ? add + b * HK_BLOCK : add,                 \
-                       y + to + b * HK_BLOCK, s, low, high, COUNT, LAST, &turn)
+                       to + b * HK_BLOCK, s, low, high, COUNT, LAST, &turn)
             for (; b < full; b += together) HK_BLOCKS(together, HK_BLOCK);
             if (blocks - full == together && together > 1) {
                 HK_BLOCKS(together, outputs - (blocks - 1) * HK_BLOCK);

@@ -38,14 +38,14 @@ HK_INLINE void hk_f32_dwconv_block(const float *x, const float *weights, const f
     for (int n = 0; n < s.batch; n++)
         for (int row = 0; row < s.rows; row++) {
             if (!hk_is_mine(turn)) continue;
-            const float *from = x + ((size_t)n * (size_t)s.height + (size_t)(row * s.stride_h)) * (size_t)s.width * (size_t)s.channels;
-            const size_t to = ((size_t)n * (size_t)s.rows + (size_t)row) * (size_t)s.columns * (size_t)s.channels;
+            const float *from = x + (size_t)n * hk_image(s) + hk_x_at(s, row, 0);
+            float *to = y + (size_t)n * hk_y_image(s) + hk_y_at(s, row, 0);
+            const float *add = residual ? residual + (size_t)n * hk_residual_image(s) + hk_residual_at(s, row, 0) : residual;
             int column = 0;
 #define HK_TILE(PLACES)                                                                                                            \
     {                                                                                                                              \
-        const size_t at = to + (size_t)(column * s.channels);                                                                      \
-        hk_f32_dwconv_tile(from + (size_t)(column * s.stride_w) * (size_t)s.channels, weights, bias,                               \
-                           residual ? residual + at : residual, y + at, s, low, high, PLACES, count);                              \
+        const size_t at = (size_t)(column * s.channels);                                                                           \
+        hk_f32_dwconv_tile(from + (size_t)s.stride_w * at, weights, bias, add ? add + at : add, to + at, s, low, high, PLACES, count); \
     }
             for (; column + places <= s.columns; column += places) HK_TILE(places)
             if (rest) HK_TILE(rest)

@@ -49,11 +49,12 @@ HK_INLINE void hk_f32_lane_conv_tile(const float *x, const int32_t *offsets, con
     for (int p = 0; p < places; p++)
         HK_UNROLL
         for (int v = 0; v < HK_PARTS; v++) {
-            const int at = ((p / tile_columns) * s.columns + p % tile_columns) * s.outputs + v * HK_LANES;
+            const size_t at = hk_y_at(s, p / tile_columns, p % tile_columns) + (size_t)(v * HK_LANES);
+            const size_t add = hk_residual_at(s, p / tile_columns, p % tile_columns) + (size_t)(v * HK_LANES);
             const int lanes = hk_lanes(last, v);
             if (lanes == 0) continue;
             hk_floats found = sums[p * HK_PARTS + v];
-            if (residual) found += hk_load(residual + at, lanes);
+            if (residual) found += hk_load(residual + add, lanes);
             hk_store(y + at, hk_clamp(found, low, high), lanes);
         }
 }
@@ -65,18 +66,18 @@ HK_INLINE void hk_f32_lane_conv(const float *x, const int32_t *starts, const int
 #define HK_AT(BLOCK, OUTPUTS, ROW, COLUMN, R, C)                                                                                         \
     if (hk_is_mine(&turn)) {                                                                                                             \
         const int first = starts[BLOCK], count = starts[BLOCK + 1] - first;                                                              \
-        const size_t from = ((size_t)(ROW * s.stride_h) * (size_t)s.width + (size_t)(COLUMN * s.stride_w)) * (size_t)s.channels;         \
-        const size_t to = ((size_t)ROW * (size_t)s.columns + (size_t)COLUMN) * (size_t)s.outputs + (size_t)(BLOCK * HK_BLOCK);           \
-        hk_f32_lane_conv_tile(x + from, offsets + first, chosen + (size_t)first * HK_BLOCK, weights + (size_t)first * HK_BLOCK, count,   \
-                              bias + BLOCK * HK_BLOCK, residual ? residual + to : residual, y + to, s, low, high, R, C, OUTPUTS);        \
+        const float *add = residual ? residual + hk_residual_at(s, ROW, COLUMN) + BLOCK * HK_BLOCK : residual;                           \
+        hk_f32_lane_conv_tile(x + hk_x_at(s, ROW, COLUMN), offsets + first, chosen + (size_t)first * HK_BLOCK,                           \
+                              weights + (size_t)first * HK_BLOCK, count, bias + BLOCK * HK_BLOCK, add,                                   \
+                              y + hk_y_at(s, ROW, COLUMN) + BLOCK * HK_BLOCK, s, low, high, R, C, OUTPUTS);                              \
     }
     const int places = hk_least(most, HK_SUMS / HK_PARTS);
     hk_turn turn = hk_turns(share, s.batch * hk_parts(s.outputs, HK_BLOCK) * hk_tiles(s, places));
     for (int n = 0; n < s.batch; n++) {
         HK_BLOCK_TILES(s, places, HK_BLOCK, by_tile)
-        x += (size_t)s.height * (size_t)s.width * (size_t)s.channels;
-        y += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;
-        if (residual) residual += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;
+        x += hk_image(s);
+        y += hk_y_image(s);
+        if (residual) residual += hk_residual_image(s);
     }
 #undef HK_AT
 }

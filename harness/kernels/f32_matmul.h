@@ -1,30 +1,44 @@
-/* y [rows, columns] = a [rows, depth] times b [depth, columns], both made at run time: lanes are columns, four rows share what is read of b. */
+/* y [rows, columns] = a [rows, depth] times b [depth, columns], both made at run time: lanes are columns, a tile's rows share what is read of b. */
 #include "vector.h"
 
-HK_INLINE void hk_f32_matmul_tile(const float *a, const float *b, float *y, int depth, int columns, int rows, int lanes) {
-    hk_floats sums[4];
-    for (int r = 0; r < rows; r++) sums[r] = (hk_floats){0};
+/* `rows` x `width` vectors, the last of which has `last` columns. */
+HK_INLINE void hk_f32_matmul_tile(const float *a, const float *b, float *y, int depth, int columns, int rows, int width, int last) {
+    hk_floats sums[HK_SUMS];
+    HK_UNROLL
+    for (int i = 0; i < rows * width; i++) sums[i] = (hk_floats){0};
     for (int k = 0; k < depth; k++) {
-        const hk_floats factor = hk_load(b + (size_t)k * (size_t)columns, lanes);
+        hk_floats factors[HK_PARTS];
         HK_UNROLL
-        for (int r = 0; r < rows; r++) sums[r] += a[(size_t)r * (size_t)depth + (size_t)k] * factor;
+        for (int v = 0; v < width; v++)
+            factors[v] = hk_load(b + (size_t)k * (size_t)columns + v * HK_LANES, v < width - 1 ? HK_LANES : last);
+        HK_UNROLL
+        for (int r = 0; r < rows; r++) {
+            const float value = a[(size_t)r * (size_t)depth + (size_t)k];
+            HK_UNROLL
+            for (int v = 0; v < width; v++) sums[r * width + v] += value * factors[v];
+        }
     }
-    for (int r = 0; r < rows; r++) hk_store(y + (size_t)r * (size_t)columns, sums[r], lanes);
+    HK_UNROLL
+    for (int r = 0; r < rows; r++)
+        HK_UNROLL
+        for (int v = 0; v < width; v++)
+            hk_store(y + (size_t)r * (size_t)columns + v * HK_LANES, sums[r * width + v], v < width - 1 ? HK_LANES : last);
 }
 
 HK_INLINE void hk_f32_matmul(const float *a, const float *b, float *y, int rows, int depth, int columns) {
-    const int rest = columns % HK_LANES;
-    for (int row = 0; row < rows; row += 4) {
-        const float *from = a + (size_t)row * (size_t)depth;
-        float *to = y + (size_t)row * (size_t)columns;
-        int column = 0;
-#define HK_TILE(LANES)                                                                                      \
-    {                                                                                                       \
-        if (rows - row >= 4) hk_f32_matmul_tile(from, b + column, to + column, depth, columns, 4, LANES);   \
-        else hk_f32_matmul_tile(from, b + column, to + column, depth, columns, rows % 4, LANES);            \
+    const int most = hk_parts(rows, hk_parts(rows, hk_sums(HK_PARTS) / HK_PARTS)), rest_rows = rows % most;
+    const int rest = columns % HK_BLOCK, width = hk_parts(rest, HK_LANES), last = rest - (width - 1) * HK_LANES;
+    for (int column = 0; column < columns; column += HK_BLOCK) {
+        int row = 0;
+#define HK_TILE(ROWS)                                                                                                             \
+    {                                                                                                                             \
+        const float *from = a + (size_t)row * (size_t)depth;                                                                      \
+        float *to = y + (size_t)row * (size_t)columns + column;                                                                   \
+        if (columns - column >= HK_BLOCK) hk_f32_matmul_tile(from, b + column, to, depth, columns, ROWS, HK_PARTS, HK_LANES);     \
+        else hk_f32_matmul_tile(from, b + column, to, depth, columns, ROWS, width, last);                                         \
     }
-        for (; column + HK_LANES <= columns; column += HK_LANES) HK_TILE(HK_LANES)
-        if (rest) HK_TILE(rest)
+        for (; row + most <= rows; row += most) HK_TILE(most)
+        if (rest_rows) HK_TILE(rest_rows)
 #undef HK_TILE
     }
 }

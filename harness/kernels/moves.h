@@ -15,6 +15,20 @@ HK_INLINE void hk_pad(const void *x, void *y, size_t batch, size_t height, size_
     }
 }
 
+/* What lies around images [batch, height, row bytes] in memory becomes `value`: `top` and `bottom` rows of `pitch` bytes, in each row the
+ * `before` and `after` bytes beside it. Images begin at y, `image` bytes apart. */
+HK_INLINE void hk_border(void *y, size_t batch, size_t image, size_t height, size_t row, size_t pitch, size_t top, size_t bottom,
+                         size_t before, size_t after, int value) {
+    for (size_t n = 0; n < batch; n++) {
+        char *to = (char *)y + n * image;
+        for (size_t h = 0; h < top + height + bottom; h++, to += pitch) {
+            const bool is_beside = h >= top && h < top + height;
+            memset(to, value, is_beside ? before : before + row + after);
+            if (is_beside) memset(to + before + row, value, after);
+        }
+    }
+}
+
 /* Rows of x [outer, count, row bytes] by number; a number below 0 counts from the end, one beyond an end means that end. */
 #define HK_GATHER(NAME, TYPE)                                                                                              \
     HK_INLINE void NAME(const void *x, const TYPE *places, void *y, size_t outer, TYPE count, size_t row, size_t taken) {  \

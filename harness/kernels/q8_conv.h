@@ -41,14 +41,13 @@ HK_INLINE void hk_q8_conv(const void *x, const int8_t *weights, const int32_t *b
     const size_t block_size = (size_t)(s.kernel_h * (is_whole ? 1 : s.kernel_w) * hk_parts(run, 4)) * 4 * HK_BLOCK;
     for (int n = 0; n < s.batch; n++)
         for (int g = 0; g < s.groups; g++) {
-            const uint8_t *from = (const uint8_t *)x + (size_t)n * (size_t)s.height * (size_t)s.width * (size_t)s.channels + g * inputs;
-            uint8_t *to = (uint8_t *)y + (size_t)n * (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs + g * outputs;
+            const uint8_t *from = (const uint8_t *)x + (size_t)n * hk_image(s) + g * inputs;
+            uint8_t *to = (uint8_t *)y + (size_t)n * hk_y_image(s) + g * outputs;
 #define HK_AT(OUTPUTS, ROW, COLUMN, R, C)                                                                                               \
     if (hk_is_mine(&turn))                                                                                                             \
-    hk_q8_conv_tile(from + ((size_t)(ROW * s.stride_h) * (size_t)s.width + (size_t)(COLUMN * s.stride_w)) * (size_t)s.channels,         \
-                    weights + (size_t)(g * blocks + b) * block_size, bias + (g * blocks + b) * HK_BLOCK,                                \
+    hk_q8_conv_tile(from + hk_x_at(s, ROW, COLUMN), weights + (size_t)(g * blocks + b) * block_size, bias + (g * blocks + b) * HK_BLOCK, \
                     totals + (g * blocks + b) * HK_BLOCK, multiplier + (g * blocks + b) * HK_BLOCK,                                     \
-                    to + ((size_t)ROW * (size_t)s.columns + (size_t)COLUMN) * (size_t)s.outputs + b * HK_BLOCK, s, q, R, C, OUTPUTS)
+                    to + hk_y_at(s, ROW, COLUMN) + b * HK_BLOCK, s, q, R, C, OUTPUTS)
 #define HK_WHOLE(ROW, COLUMN, R, C) HK_AT(together * HK_BLOCK, ROW, COLUMN, R, C)
 #define HK_REST(ROW, COLUMN, R, C) HK_AT(rest, ROW, COLUMN, R, C)
             int b = 0;

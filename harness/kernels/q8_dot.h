@@ -151,4 +151,21 @@ HK_INLINE hk_ints hk_dot(hk_ints sums, hk_x4 x, hk_w4 w, int is_full) {
     return sums + x * w;
 }
 #endif
+
+/* hk_add_product: sums[lane] += x[lane] * factor[lane], of bytes in lanes of 32 bits. x86 multiplies 16 of these bits several times as fast
+ * as all 32: of x, the other half is its sign or nothing, and of a factor, nothing. */
+#if HK_LANES == 16 && defined(__AVX512VNNI__)
+#define HK_ADD_SHORTS(SUMS, X, W) _mm512_dpwssd_epi32((__m512i)(SUMS), (__m512i)(X), (__m512i)(W))
+#elif HK_LANES == 8 && defined(__AVXVNNI__)
+#define HK_ADD_SHORTS(SUMS, X, W) _mm256_dpwssd_avx_epi32((__m256i)(SUMS), (__m256i)(X), (__m256i)(W))
+#elif defined(HK_DOT_SHORTS)
+#define HK_ADD_SHORTS(SUMS, X, W) ((SUMS) + (hk_ints)HK_DOT_SHORTS(X, W))
+#endif
+#if defined(HK_ADD_SHORTS)
+HK_INLINE hk_ints hk_factor(const int8_t *from) { return hk_widened(from) & 0xffff; }
+HK_INLINE hk_ints hk_add_product(hk_ints sums, hk_ints x, hk_ints factor) { return (hk_ints)HK_ADD_SHORTS(sums, x, factor); }
+#else
+HK_INLINE hk_ints hk_factor(const int8_t *from) { return hk_widened(from); }
+HK_INLINE hk_ints hk_add_product(hk_ints sums, hk_ints x, hk_ints factor) { return sums + x * factor; }
+#endif
 #endif

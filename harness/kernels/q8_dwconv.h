@@ -21,11 +21,12 @@ HK_INLINE void hk_q8_dwconv_tile(const uint8_t *x, const int8_t *weights, const 
             const uint8_t *from = x + ((size_t)(i * s.dilation_h) * (size_t)s.width + (size_t)(j * s.dilation_w)) * (size_t)s.channels;
             HK_UNROLL
             for (int v = 0; v < HK_PARTS; v++) {
-                const hk_ints factor = hk_widened(weights + (i * s.kernel_w + j) * HK_BLOCK + v * HK_LANES);
+                const hk_ints factor = hk_factor(weights + (i * s.kernel_w + j) * HK_BLOCK + v * HK_LANES);
                 HK_UNROLL
-                for (int p = 0; p < places; p++)
-                    sums[p * HK_PARTS + v] +=
-                        factor * hk_channels(from + p * s.stride_w * s.channels + v * HK_LANES, hk_lanes(count, v), q.is_signed);
+                for (int p = 0; p < places; p++) {
+                    const uint8_t *place = from + p * s.stride_w * s.channels + v * HK_LANES;
+                    sums[p * HK_PARTS + v] = hk_add_product(sums[p * HK_PARTS + v], hk_channels(place, hk_lanes(count, v), q.is_signed), factor);
+                }
             }
         }
     HK_UNROLL
@@ -42,8 +43,8 @@ HK_INLINE void hk_q8_dwconv_block(const uint8_t *x, const int8_t *weights, const
     for (int n = 0; n < s.batch; n++)
         for (int row = 0; row < s.rows; row++) {
             if (!hk_is_mine(turn)) continue;
-            const uint8_t *from = x + ((size_t)n * (size_t)s.height + (size_t)(row * s.stride_h)) * (size_t)s.width * (size_t)s.channels;
-            uint8_t *to = y + ((size_t)n * (size_t)s.rows + (size_t)row) * (size_t)s.columns * (size_t)s.channels;
+            const uint8_t *from = x + (size_t)n * hk_image(s) + hk_x_at(s, row, 0);
+            uint8_t *to = y + (size_t)n * hk_y_image(s) + hk_y_at(s, row, 0);
             int column = 0;
             for (; column + places <= s.columns; column += places)
                 hk_q8_dwconv_tile(from + (size_t)(column * s.stride_w) * (size_t)s.channels, weights, bias, multiplier,

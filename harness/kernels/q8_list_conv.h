@@ -27,17 +27,16 @@ HK_INLINE void hk_q8_list_conv(const void *given, const int32_t *starts, const i
 #define HK_AT(BLOCK, OUTPUTS, ROW, COLUMN, R, C)                                                                                         \
     if (hk_is_mine(&turn)) {                                                                                                             \
         const int first = starts[BLOCK], count = starts[BLOCK + 1] - first, start = BLOCK * block_width;                                 \
-        hk_q8_list_conv_tile(x + ((size_t)(ROW * s.stride_h) * (size_t)s.width + (size_t)(COLUMN * s.stride_w)) * (size_t)s.channels,    \
-                             offsets + first, weights + (size_t)first * (size_t)block_width * 4, count, bias + start, totals + start,    \
-                             multiplier + start, y + ((size_t)ROW * (size_t)s.columns + (size_t)COLUMN) * (size_t)s.outputs + start, s,  \
-                             q, block_width, R, C, OUTPUTS);                                                                             \
+        hk_q8_list_conv_tile(x + hk_x_at(s, ROW, COLUMN), offsets + first, weights + (size_t)first * (size_t)block_width * 4, count,     \
+                             bias + start, totals + start, multiplier + start, y + hk_y_at(s, ROW, COLUMN) + start, s, q, block_width,   \
+                             R, C, OUTPUTS);                                                                                             \
     }
     const int places = hk_least(most, HK_Q8_SUMS / (block_width / HK_LANES));
     hk_turn turn = hk_turns(share, s.batch * hk_parts(s.outputs, block_width) * hk_tiles(s, places));
     for (int n = 0; n < s.batch; n++) {
         HK_BLOCK_TILES(s, places, block_width, by_tile)
-        x += (size_t)s.height * (size_t)s.width * (size_t)s.channels;
-        y += (size_t)s.rows * (size_t)s.columns * (size_t)s.outputs;
+        x += hk_image(s);
+        y += hk_y_image(s);
     }
 #undef HK_AT
 }

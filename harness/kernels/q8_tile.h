@@ -58,7 +58,7 @@ HK_INLINE void hk_q8_end(const hk_ints *sums, const float *multiplier, uint8_t *
     for (int p = 0; p < tile_rows * tile_columns; p++)
         HK_UNROLL
         for (int v = 0; v < width; v++) {
-            const int at = ((p / tile_columns) * s.columns + p % tile_columns) * s.outputs + v * HK_LANES;
+            const size_t at = hk_y_at(s, p / tile_columns, p % tile_columns) + (size_t)(v * HK_LANES);
             const int lanes = v + parts < width ? HK_LANES : hk_lanes(last, v % parts);
             hk_requantized(y + at, sums[p * width + v], hk_load(multiplier + v * HK_LANES, HK_LANES), q, lanes);
         }

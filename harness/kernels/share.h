@@ -23,8 +23,9 @@ HK_INLINE bool hk_is_mine(hk_turn *turn) {
     return at >= turn->first && at < turn->end;
 }
 
-/* How many tiles of at most `places` places cover all places of a layer's results: HK_TILES of tiles.h. */
+/* How many tiles of rows x columns, or of at most `places` places, cover all places of a layer's results: HK_TILES of tiles.h. */
+HK_INLINE int hk_tiles_of(hk_shape s, int rows, int columns) { return hk_parts(s.rows, rows) * hk_parts(s.columns, columns); }
 HK_INLINE int hk_tiles(hk_shape s, int places) {
-    return hk_parts(s.rows, hk_tile_rows(s.rows, s.columns, places)) * hk_parts(s.columns, hk_tile_columns(s.columns, places));
+    return hk_tiles_of(s, hk_tile_rows(s.rows, s.columns, places), hk_tile_columns(s.columns, places));
 }
 #endif

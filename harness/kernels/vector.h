@@ -48,6 +48,13 @@
 #define HK_LOOKS_UP 0
 #endif
 
+/* Arm multiplies a vector by one lane of another, and never by what it reads from memory as it multiplies. */
+#if HK_LANES == 4 && defined(__ARM_NEON)
+#define HK_BY_LANE 1
+#else
+#define HK_BY_LANE 0
+#endif
+
 #if defined(HK_INLINE) /* tests compile many programs with kernels that are functions */
 #elif defined(__GNUC__)
 #define HK_INLINE static inline __attribute__((always_inline, unused))
@@ -98,6 +105,9 @@ HK_INLINE int hk_least(int a, int b) { return a < b ? a : b; }
 HK_INLINE int hk_most(int a, int b) { return a > b ? a : b; }
 HK_INLINE int hk_parts(int total, int part) { return (total + part - 1) / part; }
 
+/* How many of a tile's sums stay in registers, of which there are four more than HK_SUMS, beside `parts` vectors of weights and a value. */
+HK_INLINE int hk_sums(int parts) { return HK_BY_LANE ? hk_least(HK_SUMS, (HK_SUMS + 3 - parts) / parts * parts) : HK_SUMS; }
+
 /* How many lanes of vector `part` of a block lie within the block's first `count` channels. */
 HK_INLINE int hk_lanes(int count, int part) { return hk_most(0, hk_least(HK_LANES, count - part * HK_LANES)); }
 
@@ -140,11 +150,25 @@ HK_INLINE hk_floats hk_clamp(hk_floats x, float low, float high) {
     return x;
 }
 
-/* A layer over an image x [batch, height, width, channels] -> y [batch, rows, columns, outputs], in which each window lies within x. */
+/* A layer over an image x of `channels` -> y [batch, rows, columns, outputs], in which each window lies within x. Each image may be part of a
+ * larger one: in memory x's are [height, width, channels], y's [y_height, y_width, outputs], the residual's likewise. */
 typedef struct {
-    int batch, height, width, channels, rows, columns, outputs;
+    int batch, height, width, channels, rows, columns, outputs, y_height, y_width, residual_height, residual_width;
     int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, groups;
 } hk_shape;
+
+HK_INLINE size_t hk_image(hk_shape s) { return (size_t)s.height * (size_t)s.width * (size_t)s.channels; }
+HK_INLINE size_t hk_y_image(hk_shape s) { return (size_t)s.y_height * (size_t)s.y_width * (size_t)s.outputs; }
+HK_INLINE size_t hk_residual_image(hk_shape s) { return (size_t)s.residual_height * (size_t)s.residual_width * (size_t)s.outputs; }
+
+/* Where a place of x's, y's or the residual's image begins. */
+HK_INLINE size_t hk_x_at(hk_shape s, int row, int column) {
+    return ((size_t)(row * s.stride_h) * (size_t)s.width + (size_t)(column * s.stride_w)) * (size_t)s.channels;
+}
+HK_INLINE size_t hk_y_at(hk_shape s, int row, int column) { return ((size_t)row * (size_t)s.y_width + (size_t)column) * (size_t)s.outputs; }
+HK_INLINE size_t hk_residual_at(hk_shape s, int row, int column) {
+    return ((size_t)row * (size_t)s.residual_width + (size_t)column) * (size_t)s.outputs;
+}
 
 /* How many places of one row of results, and how many rows, a tile of at most `places` takes. */
 HK_INLINE int hk_tile_columns(int columns, int places) { return hk_parts(columns, hk_parts(columns, places)); }
@@ -153,12 +177,14 @@ HK_INLINE int hk_tile_rows(int rows, int columns, int places) {
     return columns > places ? 1 : hk_parts(rows, hk_parts(rows, most));
 }
 
-/* How many blocks of outputs a tile takes: several where there are few places, or where two share what is read of x. */
+/* How many blocks of outputs a tile takes: several where there are few places, or where two share what is read of x. Each reads weights of
+ * its own, one after the other: more runs at once than these, and the processor no longer fetches ahead in each. */
+enum { HK_MOST_STREAMS = 8 };
 HK_INLINE int hk_tile_blocks(int blocks, int places) {
     const int room = HK_SUMS / HK_PARTS;
     if (places >= room / 2) return blocks >= 2 && room >= 24 ? 2 : 1;
     int found = 1;
-    while (2 * found * places <= room && 2 * found <= blocks) found *= 2;
+    while (2 * found * places <= room && 2 * found <= blocks && found < HK_MOST_STREAMS) found *= 2;
     return found;
 }
 #endif

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from harness.compression import Numeric
+from harness.criterion import Criterion, Metric
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from harness.compression import Numeric
-    from harness.criterion import Criterion
     from harness.data import DataSpec
     from harness.train import Augment, Recipe
 
@@ -37,18 +40,41 @@ class Model(Protocol):
     def recipe(self) -> Recipe: ...
 
 
-@runtime_checkable
-class FileModel(Protocol):
-    """A MODEL that is a user's own file: nothing is built, trained or compressed, `harness/own_file.py` takes it as it is."""
+@dataclass(frozen=True, slots=True)
+class FileModel:
+    """A MODEL that is a user's own file: method `float32` takes it as it is (`harness/own_file.py`), and nothing is trained."""
 
     suffix: ClassVar[str]
+    has_layers: ClassVar[bool] = False
+    """Whether `build` makes layers of it, for other methods to change."""
+
+    path: str
+    data: str
+    numeric: Numeric = "float32"
+    """`int8` for a quantized file: answers are then compared as integers' are."""
+    metric: Metric = "top1"
+    """What the data's labels judge: `auc` too of class scores for two classes."""
+    reconstructs: bool = False
+    """Whether it answers with its inputs over again, of which `auc` is judged."""
 
     @property
-    def path(self) -> str: ...
+    def criterion(self) -> Criterion:
+        return Criterion((self.metric,), "reconstruction" if self.reconstructs else "class_scores")
 
     @property
-    def numeric(self) -> Numeric:
-        """The arithmetic that the file computes with."""
+    def weights(self) -> str:
+        return self.path
+
+    def accepts(self, spec: DataSpec) -> str | None:  # noqa: ARG002 - the file says, once it is read
+        return None
+
+    def build(self, spec: DataSpec) -> nn.Module:  # noqa: ARG002
+        raise UserError(f"{self.path} is a {self.suffix} file, with no layers to train, compress or measure alone")
+
+    def recipe(self) -> Recipe:
+        from harness.train import Recipe
+
+        return Recipe(0)
 
 
 def not_images(name: str, spec: DataSpec, least: int) -> str | None:

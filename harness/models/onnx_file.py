@@ -1,17 +1,19 @@
-"""A ONNX file of your own, measured as it is (method `float32`) on every backend that reads it, and judged on the data you name.
+"""An ONNX file of your own, measured as it is (method `float32`) on every backend that reads it, and judged on the data you name.
 
-`onnx_file: {path: my.onnx, data: "npz_file(path=my.npz)"}`. Its answers are compared with those of ONNX Runtime without any rewriting.
+`onnx_file: {path: my.onnx, data: "npz_file(path=my.npz)"}`. Its answers are compared with those of ONNX Runtime without any rewriting. Every other
+method changes its layers, made anew in PyTorch (`harness/models/networks/onnx_network.py`): what cannot be made is `unsupported`, naming the node.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from harness.compression import Numeric
-from harness.criterion import Criterion, Metric
-from harness.errors import UserError
+from annotated_types import Gt
+
+from harness.models import FileModel
 from harness.train import Recipe
+from harness.weights import weights_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,34 +22,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxFile:
+class OnnxFile(FileModel):
     suffix: ClassVar[str] = ".onnx"
+    has_layers: ClassVar[bool] = True
 
-    path: str
-    data: str
-    numeric: Numeric = "float32"
-    """`int8` for a quantized file: answers are then compared as integers' are."""
-    metric: Metric = "top1"
-    """What the data's labels judge: `auc` too of class scores for two classes."""
-    reconstructs: bool = False
-    """Whether it answers with its inputs over again, of which `auc` is judged."""
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    """Of AdamW, by which methods that train do so."""
 
-    @property
-    def criterion(self) -> Criterion:
-        return Criterion((self.metric,), "reconstruction" if self.reconstructs else "class_scores")
+    def build(self, spec: DataSpec) -> nn.Module:
+        """With the file's weights. Unsupported, naming the node, where PyTorch's layers cannot be made of it."""
+        from harness.models.networks.onnx_network import network_of
+        from harness.own_file import check_file
 
-    @property
-    def weights(self) -> str:
-        return self.path
-
-    def accepts(self, spec: DataSpec) -> str | None:  # noqa: ARG002 - the file says, once it is read
-        return None
-
-    def build(self, spec: DataSpec) -> nn.Module:  # noqa: ARG002
-        raise UserError(f"{self.path} is a file, with no layers to train, compress or measure alone")
+        path = weights_file(self.path)
+        return network_of(path, check_file(self, path, spec)["layout"] == "NHWC")
 
     def recipe(self) -> Recipe:
-        return Recipe(0)
+        return Recipe(0, learning_rate=self.learning_rate)
 
 
 MODEL = OnnxFile

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from targets.lease.scripts import FENCE, REFUSED, WRITE
+from targets.over_shell import OverShell
 from targets.session import CommandFailed, CommandResult, Session, TargetError
 
 ANSWER_S = 30.0
@@ -105,7 +106,7 @@ class Held:
 
 
 class _Fenced:
-    """A session behind the fence. What it does without a shell (files of this machine) comes right after a look at the lease."""
+    """A session behind the fence. What it does without a command (files of this machine) comes right after a look at the lease."""
 
     def __init__(self, held: Held, behind: Session) -> None:
         self._held, self._behind = held, behind
@@ -148,7 +149,10 @@ class _Fenced:
 
     @contextmanager
     def _checked(self) -> Iterator[None]:
-        self._held.check()
+        if isinstance(self._behind, OverShell):  # its files come and go by commands, which are behind the fence themselves
+            self._held._require()
+        else:
+            self._held.check()
         try:
             yield
         except CommandFailed:

@@ -80,7 +80,7 @@ def summary(name: str) -> str:
 def spelled(name: str, parameters: Mapping[str, Any]) -> str:
     """A meter as a Target keeps it: its name, then its parameters as JSON where it is given some. UserError for what is wrong in them."""
     text = f"{name} {json.dumps(parameters, sort_keys=True)}" if parameters else name
-    _loaded(text)
+    loaded(text)
     return text
 
 
@@ -105,7 +105,7 @@ def models_of(target: Target) -> dict[str, Model]:
 def _of(target: Target) -> dict[str, Any]:
     names = [text.partition(" ")[0] for text in target.meters]
     keys = [name if names.count(name) == 1 else text for name, text in zip(names, target.meters, strict=True)]
-    return {key: _at(_loaded(text), target.sysfs) for key, text in zip(keys, target.meters, strict=True)}
+    return {key: _at(loaded(text), target.sysfs) for key, text in zip(keys, target.meters, strict=True)}
 
 
 def _at(meter: Any, sysfs: str) -> Any:
@@ -113,7 +113,8 @@ def _at(meter: Any, sysfs: str) -> Any:
 
 
 @functools.cache
-def _loaded(text: str) -> Any:
+def loaded(text: str) -> Any:
+    """The meter that `spelled` wrote."""
     from pydantic import TypeAdapter, ValidationError
 
     name, _, given = text.partition(" ")

@@ -80,21 +80,9 @@ class AndroidGauge:
             unit = "milliamperes" if np.abs(current).max() < LARGEST_MILLIAMPERES else "microamperes"
         volts = voltage * (1e-3 if voltage.max() < LARGEST_MILLIVOLTS else 1e-6)
         facts: dict[str, Any] = {"current": unit, "emptied_is": "negative" if (current < 0).any() else "positive"}
-        return Trace(
-            "android_gauge",
-            self.tier,
-            "measured",
-            "CLOCK_MONOTONIC",
-            readings.time_s,
-            (np.abs(current) * UNITS[unit] * volts)[:, None],
-            (Channel(self.supply, "W"),),
-            self.rate_hz,
-            None,
-            readings.unread,
-            self.uncertainty,
-            readings.offset,
-            facts,
-        )
+        watts = (np.abs(current) * UNITS[unit] * volts)[:, None]
+        channels = (Channel(self.supply, "W"),)
+        return readings.trace("android_gauge", self.tier, watts, channels, self.rate_hz, self.uncertainty, facts)
 
 
 METER = AndroidGauge

@@ -3,6 +3,9 @@
 A small Python program on the device reads both, so the GPU may be in another machine; it needs the driver alone. The counter moves about ten times a
 second (Volta or newer), so what counts are the moments in which it moved. On A100 and H100 the sensor looks at a quarter of the time only (Yang,
 Adamek, Armour 2024, arXiv 2312.02741): where counter and power differ by more than 10 %, both are doubtful, and the flag `cross_check` says so.
+
+Peaks are the power's where it is of the moment: the driver's field 186, or what older GPUs tell. Newer ones without that field tell a mean of
+the last second (NVML's reference, nvmlDeviceGetPowerUsage): there the counter's largest rise is the better peak. The record says which it was.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ Floats = npt.NDArray[np.float64]
 
 MOST_APART = 0.1
 TIMEOUT_S = 60.0
+INSTANT, MEAN = "of the moment", "a mean of the last second"
+GA100 = (8, 0)
+"""The last compute capability whose power usage is of the moment."""
 READ = """
 import ctypes, json, sys
 
@@ -45,21 +51,40 @@ if gpu.isdigit():
     checked("GPU " + gpu, nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(gpu)), ctypes.byref(device)))
 else:
     checked("GPU " + gpu, nvml.nvmlDeviceGetHandleByUUID(gpu.encode(), ctypes.byref(device)))
+
+class Field(ctypes.Structure):  # nvmlFieldValue_t
+    _fields_ = [("id", ctypes.c_uint), ("scope", ctypes.c_uint), ("at_us", ctypes.c_longlong), ("took_us", ctypes.c_longlong),
+                ("kind", ctypes.c_uint), ("status", ctypes.c_uint), ("value", ctypes.c_uint), ("rest", ctypes.c_uint)]
+
+def told(ask, kind):
+    value = kind()
+    return ask(device, ctypes.byref(value)), value.value
+
+def of_the_moment():
+    field = Field(id=186)
+    return nvml.nvmlDeviceGetFieldValues(device, 1, ctypes.byref(field)) or field.status, field.value
+
 ways = {
-    "millijoules": (nvml.nvmlDeviceGetTotalEnergyConsumption, ctypes.c_ulonglong()),
-    "milliwatts": (nvml.nvmlDeviceGetPowerUsage, ctypes.c_uint()),
+    "millijoules": lambda: told(nvml.nvmlDeviceGetTotalEnergyConsumption, ctypes.c_ulonglong),
+    "milliwatts": lambda: told(nvml.nvmlDeviceGetPowerUsage, ctypes.c_uint),
 }
+source = "nvmlDeviceGetPowerUsage"
+if hasattr(nvml, "nvmlDeviceGetFieldValues") and of_the_moment()[0] == 0:
+    ways["milliwatts"], source = of_the_moment, "NVML_FI_DEV_POWER_INSTANT"
 
 def read(word):
-    ask, value = ways[word]
-    return "-" if ask(device, ctypes.byref(value)) else str(value.value)
+    status, value = ways[word]()
+    return "-" if status else str(value)
 
-for word, (ask, value) in ways.items():
-    checked(word, ask(device, ctypes.byref(value)))
+for word, way in ways.items():
+    checked(word, way()[0])
+major, minor = ctypes.c_int(), ctypes.c_int()
+checked("capability", nvml.nvmlDeviceGetCudaComputeCapability(device, ctypes.byref(major), ctypes.byref(minor)))
 name, driver = ctypes.create_string_buffer(96), ctypes.create_string_buffer(96)
 checked("name", nvml.nvmlDeviceGetName(device, name, 96))
 checked("driver", nvml.nvmlSystemGetDriverVersion(driver, 96))
-print(json.dumps([name.value.decode("utf-8", "replace"), driver.value.decode("utf-8", "replace")]), file=sys.stderr)
+words_of = [text.value.decode("utf-8", "replace") for text in (name, driver)]
+print(json.dumps([*words_of, source, major.value, minor.value]), file=sys.stderr)
 """
 """By the name of a way. `library` and `gpu` are set before."""
 
@@ -88,8 +113,8 @@ class Nvml:
         said = tried.stderr.decode("utf-8", "replace").strip()
         if tried.exit_status != 0:
             return nullcontext(Silent(NoTrace(f"nvml: {said[-300:]}; see whether `nvidia-smi` works there")))
-        name, driver = json.loads(said.splitlines()[-1])
-        facts = {"gpu": name, "driver": driver}
+        name, driver, source, *capability = json.loads(said.splitlines()[-1])
+        facts = {"gpu": name, "driver": driver, "power_from": source, "power_is": _power_is(source, tuple(capability))}
         return sampled(session, ["millijoules", "milliwatts"], self.rate_hz, lambda found: self._trace(found, facts), read)
 
     def _trace(self, readings: Readings, facts: Mapping[str, Any]) -> Trace | NoTrace:
@@ -115,10 +140,15 @@ class Nvml:
             readings.offset,
             {**facts, **checked},
             ("cross_check",) if abs(checked["power_over_counter"] - 1) > MOST_APART else (),
+            np.stack([readings.time_s, watts], axis=1) if facts["power_is"] == INSTANT else np.empty((0, 2)),
         )
 
 
 METER = Nvml
+
+
+def _power_is(source: str, capability: tuple[int, ...]) -> str:
+    return MEAN if source == "nvmlDeviceGetPowerUsage" and capability > GA100 else INSTANT
 
 
 def _checked(time_s: Floats, joules: Floats, watts: Floats, moved: npt.NDArray[np.int64]) -> dict[str, float]:

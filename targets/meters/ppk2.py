@@ -14,7 +14,9 @@ from annotated_types import Ge, Gt, Le
 
 from targets.meters import Recording
 from targets.power.arrivals import offset_of_arrivals
+from targets.power.blocks import means
 from targets.power.listening import Heard, InstrumentError, listening
+from targets.power.offset import edges
 from targets.power.trace import Channel, Tier, Trace
 from targets.session import Session
 
@@ -23,10 +25,11 @@ Words = npt.NDArray[np.uint32]
 SAMPLES_HZ = 100_000
 MOST_A = 1.0
 """In its largest range."""
-COUNTER_BIT, COUNTER_ROUND = 18, 64
+COUNTER_BIT, COUNTER_ROUND, INPUTS_BIT = 18, 64, 24
 """Of a sample's 32 bits: 14 of the converter, 3 of the range, 1 unused, a counter of samples in 6, and 8 inputs (pc-nrfconnect-ppk, serialDevice)."""
 PAUSE_S = 0.001
-SILENCE_S = 0.5
+SILENCE_S = 2.0
+"""It sends without a pause: who hears nothing for so long was not merely busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Ppk2:
     supplies: bool = False
     """By the kit itself (source meter); otherwise it sits in another supply's line (ampere meter)."""
     rate_hz: Annotated[float, Gt(0), Le(SAMPLES_HZ)] = 1000.0
+    input: Annotated[int, Ge(0), Le(7)] | None = None
+    """Of its logic port, which `gpio_marked` goes by."""
     uncertainty: Annotated[float, Ge(0)] = 0.1
     """Relative: ours until your kit was compared with a better meter."""
 
@@ -86,6 +91,7 @@ class Ppk2:
             if self.supplies:
                 kit.toggle_DUT_power("ON")
             kit.start_measuring()
+            spoke_s = time.monotonic()
             driver.append(kit)
             yield read
             kit.stop_measuring()
@@ -95,9 +101,15 @@ class Ppk2:
     def _trace(self, heard: Sequence[Heard[bytes]], decoded: Callable[[bytes], tuple[list[float], list[int]]]) -> Trace:
         said = b"".join(piece.said for piece in heard)
         said = said[: len(said) // 4 * 4]
-        index = sample_numbers(np.frombuffer(said, "<u4"))
+        words = np.frombuffer(said, "<u4")
+        index = sample_numbers(words)
         amperes = np.array(decoded(said)[0]) * 1e-6  # the driver's: it filters the spikes at a change of range
-        time_s, mean_a = _means(index, amperes, round(SAMPLES_HZ / self.rate_hz))
+        block = round(SAMPLES_HZ / self.rate_hz)
+        middle, mean_a = means(index, amperes, block, least=block, most=MOST_A)
+        if not len(middle):
+            raise InstrumentError(
+                f"ppk2: {len(index)} samples, and no {block} of them in a row; measure longer, or raise `rate_hz`"
+            )
         # Each piece arrived with its last sample.
         ends = np.cumsum([len(piece.said) for piece in heard]) // 4 - 1
         whole = ends >= 0
@@ -107,7 +119,7 @@ class Ppk2:
             self.tier,
             "measured",
             "its own",
-            time_s,
+            middle / SAMPLES_HZ,
             (mean_a * self.volts)[:, None],
             (Channel("power", "W"),),
             self.rate_hz,
@@ -116,7 +128,13 @@ class Ppk2:
             self.uncertainty,
             offset_of_arrivals(index[ends[whole]] / SAMPLES_HZ, arrived_s),
             {"samples": len(index), "volts": self.volts, "supplies": self.supplies},
+            edges_s=self._edges(index, words),
         )
+
+    def _edges(self, index: npt.NDArray[np.int64], words: Words) -> npt.NDArray[np.float64]:
+        if self.input is None:
+            return np.empty((0, 2))
+        return edges(index / SAMPLES_HZ, (words >> (INPUTS_BIT + self.input) & 1).astype(np.float64))
 
 
 METER = Ppk2
@@ -127,18 +145,3 @@ def sample_numbers(words: Words) -> npt.NDArray[np.int64]:
     counter = (words >> COUNTER_BIT).astype(np.int64) % COUNTER_ROUND
     steps = (np.diff(counter) - 1) % COUNTER_ROUND + 1
     return np.concatenate([[0], np.cumsum(steps)])
-
-
-def _means(
-    index: npt.NDArray[np.int64], values: npt.NDArray[np.float64], block: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(middle in seconds, mean) of each block of samples that is whole: where some were lost, a gap stays."""
-    numbers, starts, counts = np.unique(index // block, return_index=True, return_counts=True)
-    is_whole = counts == block
-    if not is_whole.any():
-        raise InstrumentError(f"ppk2: {len(index)} samples, and no {block} of them in a row; measure longer, or raise `rate_hz`")
-    means = np.add.reduceat(values, starts) / counts
-    means[np.maximum.reduceat(values, starts) >= MOST_A] = (
-        MOST_A  # one clipped sample spoils its block: it must not hide in a mean
-    )
-    return (numbers[is_whole] + 0.5) * block / SAMPLES_HZ, means[is_whole]

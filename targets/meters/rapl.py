@@ -91,21 +91,9 @@ class Rapl:
 
     def _trace(self, readings: Readings, zones: Sequence[_Zone], facts: Mapping[str, Any]) -> Trace:
         columns = [unwrapped(readings.values[:, index], zone.range_uj + 1) for index, zone in enumerate(zones)]
-        return Trace(
-            "rapl",
-            self.tier,
-            "measured",
-            "CLOCK_MONOTONIC",
-            readings.time_s,
-            np.stack(columns, axis=1) * 1e-6,
-            tuple(Channel(zone.folder.rpartition("/")[2], "J", zone.name) for zone in zones),
-            self.rate_hz,
-            None,
-            readings.unread,
-            self.uncertainty,
-            readings.offset,
-            facts,
-        )
+        joules = np.stack(columns, axis=1) * 1e-6
+        channels = tuple(Channel(zone.folder.rpartition("/")[2], "J", zone.name) for zone in zones)
+        return readings.trace("rapl", self.tier, joules, channels, self.rate_hz, self.uncertainty, facts)
 
 
 METER = Rapl

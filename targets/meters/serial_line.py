@@ -16,13 +16,14 @@ from annotated_types import Ge, Gt
 from targets.meters import Recording
 from targets.power.arrivals import offset_of_arrivals
 from targets.power.listening import HERE, Heard, InstrumentError, listening
+from targets.power.offset import edges
 from targets.power.trace import Channel, Tier, Trace
 from targets.session import Session
 
 Floats = npt.NDArray[np.float64]
 Column = Literal[
     "time_s", "time_ms", "time_us", "power_w", "power_mw", "power_uw", "voltage_v", "voltage_mv", "current_a", "current_ma", "current_ua",
-    "energy_j", "energy_mj", "energy_uj", "count", "-",
+    "energy_j", "energy_mj", "energy_uj", "count", "mark", "-",
 ]  # fmt: skip
 FACTORS: Mapping[str, float] = {"s": 1, "w": 1, "v": 1, "a": 1, "j": 1, "m": 1e-3, "u": 1e-6}
 """By the first letter of a column's unit."""
@@ -47,7 +48,7 @@ class SerialLine:
     port: str
     """`/dev/serial/by-id/...` stays the same over reboots."""
     columns: tuple[Column, ...] = ("time_us", "power_mw")
-    """`-`: of no interest. `count`: of readings, so that lost ones are seen."""
+    """`-`: of no interest. `count`: of readings, so that lost ones are seen. `mark`: the level of a digital input, for `gpio_marked`."""
     baud: Annotated[int, Gt(0)] = 115200
     start: str = ""
     """A line that makes it begin, and one that makes it end."""
@@ -60,11 +61,11 @@ class SerialLine:
     tier: Tier = "T2"
 
     def __post_init__(self) -> None:
-        quantities = sorted(column.partition("_")[0] for column in self.columns if column not in ("-", "count"))
+        quantities = sorted(column.partition("_")[0] for column in self.columns if column not in ("-", "count", "mark"))
         if [q for q in quantities if q != "time"] not in (["power"], ["energy"], ["current", "voltage"]):
             raise ValueError("columns: one of power, one of energy, or one of voltage and one of current")
-        if quantities.count("time") > 1 or self.columns.count("count") > 1:
-            raise ValueError("columns: at most one of time, and one `count`")
+        if quantities.count("time") > 1 or max(self.columns.count(once) for once in ("count", "mark")) > 1:
+            raise ValueError("columns: at most one of time, one `count` and one `mark`")
 
     def window(self, session: Session) -> AbstractContextManager[Recording]:
         return listening(session, self._opened(), self._trace)
@@ -105,21 +106,23 @@ class SerialLine:
         said = {column.partition("_")[0]: rows[:, i] * _factor(column) for i, column in enumerate(self.columns)}
         if "count" in said:
             index = _rising(said["count"], next((c for c in COUNTERS if c > said["count"].max()), 0), "its count of readings")
-        time_s = self._time(said, index)
+        own_s = self._time(said, index)
+        time_s = arrived_s if own_s is None else own_s
         return Trace(
             "serial_line",
             self.tier,
             "measured",
-            HERE if time_s is None else "its own",
-            arrived_s if time_s is None else time_s,
+            HERE if own_s is None else "its own",
+            time_s,
             self._values(said)[:, None],
             (Channel("energy", "J") if "energy" in said else Channel("power", "W"),),
             self.rate_hz,
             self.range_w,
             int(index[-1] - index[0]) + 1 - len(index),
             self.uncertainty,
-            None if time_s is None else offset_of_arrivals(time_s, arrived_s),
+            None if own_s is None else offset_of_arrivals(own_s, arrived_s),
             {"lines": len(rows), "garbled": int((~whole).sum())},
+            edges_s=edges(time_s, said["mark"]) if "mark" in said else np.empty((0, 2)),
         )
 
     def _time(self, said: Mapping[str, Floats], index: Floats) -> Floats | None:

@@ -49,7 +49,7 @@ class Energy:
     """Without what the device draws when it is idle; None: that is not known."""
     average_w: float
     peak_w: float
-    """The largest sample, or for a counter the largest rise between two readings: what the sampling rate shows of it."""
+    """The largest sample; of a counter what was told beside it, else its largest rise: what the sampling rate shows of it."""
     uncertainty_j: float
     net_uncertainty_j: float | None
     seconds: float
@@ -130,7 +130,7 @@ def energy(trace: Trace, begin_s: float, end_s: float, *, edge_s: float = 0.0, i
         total,
         None if idle is None else total - idle.watts * seconds,
         total / seconds,
-        sum(part.peak_w for part in parts),
+        _told_peak(trace, begin_s, end_s) or sum(part.peak_w for part in parts),
         all_j,
         None if idle is None else math.hypot(all_j, idle.uncertainty_w * seconds),
         seconds,
@@ -221,6 +221,12 @@ def _of_counter(time_s: Floats, joules: Floats, begin_s: float, end_s: float) ->
         None,
         inside,
     )
+
+
+def _told_peak(trace: Trace, begin_s: float, end_s: float) -> float:
+    """The largest of what was told beside counters in the window; 0 where nothing was."""
+    at_s = trace.on_device(trace.peaks[:, 0])
+    return float(trace.peaks[(at_s > begin_s) & (at_s <= end_s), 1].max(initial=0.0))
 
 
 def _apart(time_s: Floats, begin_s: float, end_s: float) -> tuple[float, float]:

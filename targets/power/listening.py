@@ -119,5 +119,5 @@ def listening(
             yield recording
         finally:
             recording.stop()
-            with suppress(InstrumentError):  # all that it says has been read
+            with suppress(InstrumentError, OSError):  # all that it says has been read, and it may be gone
                 stack.close()

@@ -10,6 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from targets.power.trace import Offset
 
 MOST_DRIFT = 5e-4
@@ -36,6 +39,12 @@ def offset(before: Sequence[Ping], after: Sequence[Ping]) -> Offset:
     is_lost = abs(last_s - first_s) > MOST_DRIFT * between_s + first_by_s + last_by_s
     # Between its ends a line is never further off than at the worse one.
     return Offset(first_s, math.inf if is_lost else max(first_by_s, last_by_s), (last_s - first_s) / between_s, first_at_s)
+
+
+def edges(time_s: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[k, 2] of readings of a digital line [n]: between which two of them it changed, each time."""
+    changed = np.flatnonzero(np.diff(levels))
+    return np.stack([time_s[changed], time_s[changed + 1]], axis=1)
 
 
 def _fastest(pings: Sequence[Ping]) -> tuple[float, float, float]:

@@ -57,21 +57,9 @@ class Rails:
         for rail in rails:
             watts.append(readings.values[:, column : column + len(rail.files)].prod(axis=1) * rail.unit_w)
             column += len(rail.files)
-        return Trace(
-            self.meter,
-            "T3",
-            "measured",
-            "CLOCK_MONOTONIC",
-            readings.time_s,
-            np.stack(watts, axis=1),
-            tuple(Channel(rail.name, "W", rail.label) for rail in rails),
-            self.rate_hz,
-            self.range_w,
-            readings.unread,
-            self.uncertainty,
-            readings.offset,
-            facts,
-        )
+        channels = tuple(Channel(rail.name, "W", rail.label) for rail in rails)
+        joined = np.stack(watts, axis=1)
+        return readings.trace(self.meter, "T3", joined, channels, self.rate_hz, self.uncertainty, facts, self.range_w)
 
 
 def named(found: Sequence[Rail], wanted: Sequence[str], meter: str) -> list[Rail] | NoTrace:

@@ -10,16 +10,17 @@ import re
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from targets.power.device_clock import UPTIME, UPTIME_STEP_S
-from targets.power.trace import NoTrace, Offset, Trace
+from targets.power.trace import Channel, NoTrace, Offset, Tier, Trace
 from targets.session import CommandFailed, CommandResult, Session, TargetError
 
 LIMIT_S = 4 * 3600.0
@@ -90,23 +91,43 @@ class Readings:
     unread: int
     """Rows that are missing because a file could not be read."""
 
+    def trace(
+        self,
+        meter: str,
+        tier: Tier,
+        values: npt.NDArray[np.float64],
+        channels: tuple[Channel, ...],
+        rate_hz: float,
+        uncertainty: float,
+        facts: Mapping[str, Any],
+        range_w: tuple[float, float] | None = None,
+    ) -> Trace:
+        """`values` [n, channels]: what a meter makes of each row, in its channels' units."""
+        lost, clock = self.unread, "CLOCK_MONOTONIC"
+        return Trace(
+            meter, tier, "measured", clock, self.time_s, values, channels, rate_hz, range_w, lost, uncertainty, self.offset, facts
+        )
 
-class Recording:
-    """Of a meter that reads files of the device."""
+
+Made = TypeVar("Made")
+
+
+class Recording(Generic[Made]):
+    """Of files of the device: what the readings were made into."""
 
     def __init__(
-        self, session: Session, paths: Sequence[str], rate_hz: float, trace: Callable[[Readings], Trace | NoTrace], read: str
+        self, session: Session, paths: Sequence[str], rate_hz: float, trace: Callable[[Readings], Made | NoTrace], read: str
     ) -> None:
         self._session, self._paths, self._period_s, self._make = session, list(paths), 1 / rate_hz, trace
         self._program = read + PYTHON
         self._folder = f"requests/meter-{secrets.token_hex(8)}"
         self._ended: CommandResult | TargetError | None = None
-        self._trace: Trace | NoTrace | None = None
+        self._trace: Made | NoTrace | None = None
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
         self._thread.start()
 
     @property
-    def trace(self) -> Trace | NoTrace:
+    def trace(self) -> Made | NoTrace:
         """Once it was stopped."""
         assert self._trace is not None, "a recording has no trace before it is stopped"
         return self._trace
@@ -144,9 +165,9 @@ class Recording:
 
 @contextmanager
 def sampled(
-    session: Session, paths: Sequence[str], rate_hz: float, trace: Callable[[Readings], Trace | NoTrace], read: str = FILES
-) -> Iterator[Recording]:
-    """Read the files `rate_hz` times a second until the end; `trace` makes of them what the meter leaves.
+    session: Session, paths: Sequence[str], rate_hz: float, trace: Callable[[Readings], Made | NoTrace], read: str = FILES
+) -> Iterator[Recording[Made]]:
+    """Read the files `rate_hz` times a second until the end; `trace` makes of them what is to be left, such as a meter's Trace.
 
     Another `read`, Python that defines it, makes of `paths` what it likes: a shell reads files alone.
     """

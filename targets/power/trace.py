@@ -44,6 +44,10 @@ class Offset:
     """On the meter's clock: where `seconds` holds."""
 
 
+def _no_pairs() -> npt.NDArray[np.float64]:
+    return np.empty((0, 2))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """What a meter saw over one recording: gaps stay gaps, and nothing is filled in."""
@@ -72,6 +76,10 @@ class Trace:
     """Model, serial number, calibration date, what was found and what was left out."""
     flags: tuple[str, ...] = ()
     """What the meter itself doubts: `cross_check`, where two ways to read it differ."""
+    peaks: npt.NDArray[np.float64] = field(default_factory=_no_pairs)
+    """[m, 2] seconds on the meter's clock and watts of all channels, told beside counters: no energy, but their true peaks."""
+    edges_s: npt.NDArray[np.float64] = field(default_factory=_no_pairs)
+    """[k, 2] between which moments of the meter's clock a digital input beside the power changed, one after another."""
 
     def __post_init__(self) -> None:
         if self.time_s.dtype != np.float64 or self.values.dtype != np.float64:
@@ -86,9 +94,13 @@ class Trace:
     @property
     def device_s(self) -> npt.NDArray[np.float64]:
         """[n] on the device's clock."""
+        return self.on_device(self.time_s)
+
+    def on_device(self, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Moments of the meter's clock on the device's."""
         if self.offset is None:
-            return self.time_s
-        return self.time_s + self.offset.seconds + self.offset.drift * (self.time_s - self.offset.at_s)
+            return time_s
+        return time_s + self.offset.seconds + self.offset.drift * (time_s - self.offset.at_s)
 
 
 @dataclass(frozen=True, slots=True)

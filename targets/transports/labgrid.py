@@ -150,7 +150,7 @@ class Coordinator:
         """The device of the place as a target of the transport `ssh`: what the inventory leaves open its NetworkService says."""
         matches = self._state().matches
         with self._introduced() as offered:
-            resources = [resource for resource in offered if any(_is_match(match, resource) for match in matches)]
+            resources = [resource for resource in offered.values() if any(_is_match(match, resource) for match in matches)]
         services = [resource for resource in resources if resource.cls == "NetworkService"]
         if not resources:
             raise Unreachable(f"{self.where}: no exporter offers anything for it now; is its exporter running?")
@@ -206,17 +206,21 @@ class Coordinator:
         return places[self.place.name]
 
     @contextmanager
-    def _introduced(self) -> Iterator[list[Any]]:
-        """The coordinator knows who we are within the block, and has said what all exporters offer."""
+    def _introduced(self) -> Iterator[dict[str, Any]]:
+        """The coordinator knows who we are within the block, and has said what all exporters offer: by path, for it says again what changes."""
         messages, outgoing = self._messages, SimpleQueue[Any]()
         outgoing.put(messages.ClientInMessage(startup=messages.StartupDone(version="assay", name=self.place.user)))
         outgoing.put(messages.ClientInMessage(subscribe=messages.Subscribe(all_resources=True)))
         outgoing.put(messages.ClientInMessage(sync=messages.Sync(id=1)))
         stream = self._stub.ClientStream(iter(outgoing.get, None), timeout=self._limit_s)
-        offered: list[Any] = []
+        offered: dict[str, Any] = {}
         try:
             for message in stream:
-                offered += [update.resource for update in message.updates if update.HasField("resource")]
+                for update in message.updates:
+                    if update.HasField("resource"):
+                        offered[str(update.resource.path)] = update.resource
+                    elif update.HasField("del_resource"):
+                        offered.pop(str(update.del_resource), None)
                 if message.HasField("sync"):
                     break
             yield offered

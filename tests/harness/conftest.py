@@ -97,9 +97,16 @@ def _document(request: Mapping[str, Any], size: int, answers: np.ndarray) -> dic
     return document
 
 
+@pytest.fixture(scope="session")
+def made_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the network of all tests of the run loop is trained once."""
+    return tmp_path_factory.mktemp("made")
+
+
 @pytest.fixture
-def null_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def null_backend(made_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes `nothing`, with its parameter `index`, a backend that a suite may name."""
+    monkeypatch.setenv("ASSAY_CACHE", str(made_cache))
     (tmp_path / "plugins" / "backends").mkdir(parents=True)
     (tmp_path / "plugins" / "backends" / "nothing.py").write_text(NULL_BACKEND)
     monkeypatch.setenv("ASSAY_PLUGINS", str(tmp_path / "plugins"))

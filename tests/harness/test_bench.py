@@ -77,13 +77,6 @@ def load(folder, file, options):
 """
 
 
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A measurement that runs beside the tests neither waits for them nor they for it."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Choice]]:
     """Adds a backend, plain NumPy, which can be made to misbehave; gone again after the test."""

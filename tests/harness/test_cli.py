@@ -257,7 +257,7 @@ def test_the_whole_path_by_hand(tmp_path: Path) -> None:
     narrowed = assay(*shlex.split(html.unescape(command[1])), *store, cwd=tmp_path)
     assert narrowed.returncode == 0 and narrowed.stdout.splitlines()[0] == "1 cells: 1 ok", narrowed.stderr
     moved = json.loads(assay("compare", "suite~1", "suite", "--json", "--out", "changes", *store, cwd=tmp_path).stdout)
-    assert len(moved["only_before"]) == 2 and moved["only_after"] == [] and moved["numbers_compared"] >= 4
+    assert len(moved["only_before"]) == 2 and moved["only_after"] == [] and moved["numbers_compared"] >= 2
     assert (tmp_path / "changes" / "index.html").is_file()
 
     rendered = assay("report", *store, "--suite", "suite", "--out", "again", cwd=tmp_path)
@@ -269,7 +269,7 @@ def test_the_whole_path_by_hand(tmp_path: Path) -> None:
     )
     assert json.loads(compressed.stdout)["claims"]["nonzero_macs"] < json.loads(compressed.stdout)["baseline"]["nonzero_macs"]
     np.savez(tmp_path / "inputs.npz", input=np.zeros((1, 1, 8, 8), np.float32))
-    bench = assay("bench", "m.onnx", "--seconds", "0.02", "--launches", "2", "--json", cwd=tmp_path)
+    bench = assay("bench", "m.onnx", "--backend", "onnxruntime", "--seconds", "0.02", "--launches", "2", "--json", cwd=tmp_path)
     assert bench.returncode == 0, bench.stderr
     results = json.loads(bench.stdout)
     assert results["schema"] == 1 and {r["backend"]: r["status"] for r in results["results"]}["onnxruntime"] == "ok"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ import pytest
 
 from harness import doctor
 from harness.doctor import examine
+from harness.errors import RunnerError
+from harness.noise import Noise, known
+from targets.facts import machine_facts, machine_key
 from targets.session import CommandResult
 from targets.state import journal
 from targets.state.settings import Setting
@@ -104,3 +108,37 @@ def test_a_device_that_a_killed_run_left_tuned_is_named(tmp_path: Path, monkeypa
     assert file.read_text() == "performance\n"  # looked at, not touched
     assert not any("left tuned" in finding.what for finding in examine(target))
     (Path("/var/tmp") / f"assay-state-{os.getuid()}" / journal.file_there(target)).unlink()
+
+
+NOISE = Noise(0.012, 1.001, 0.99, 1.012, 20, 6e8, 2.001, 1.99, 2.01, "2026-01-02T03:04:05Z")
+
+
+def test_the_noise_floor_is_told_and_kept_for_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    target, asked = Target("desk", work_dir=str(tmp_path / "work")), []
+
+    def measured(_session: Any, _target: Target, seconds: float) -> Noise:
+        asked.append(seconds)
+        return dataclasses.replace(NOISE, floor=0.03, scaling_low=2.1) if len(asked) > 1 else NOISE
+
+    monkeypatch.setattr(doctor, "measured_noise", measured)
+    assert not any("noise floor" in finding.what for finding in examine(target)) and not asked
+    floor, load = examine(target, 3.0)[-2:]
+    assert asked == [3.0] and floor.level == load.level == "good" and floor.what.startswith("noise floor 1.20%")
+    with connect(target) as session:
+        key = machine_key(machine_facts(session))
+    kept = known(key)
+    assert kept is not None and kept["floor"] == 0.012
+    floor, load = examine(target, 3.0)[-2:]
+    assert floor.level == load.level == "noise" and "--noise 30" in floor.mend and "pin the clock" in load.mend
+
+
+def test_where_no_floor_can_be_had_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*_: Any) -> Noise:
+        raise RunnerError("the device computes wrongly")
+
+    monkeypatch.setattr(doctor, "measured_noise", measured)
+    found = examine(Target("desk", work_dir=str(tmp_path / "work")), 1.0)[-1]
+    assert found.level == "missing" and "computes wrongly" in found.what
+    found = examine(Target("half", work_dir=str(tmp_path / "work"), cpu_quota=0.5), 1.0)[-1]
+    assert found.level == "note" and "no measurements" in found.what

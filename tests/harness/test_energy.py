@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +16,7 @@ from harness.errors import RunnerError
 from harness.measure import Launch
 from harness.runners.reply import Document
 from harness.suite import Sampling
-from results.record import Measurement, Record
-from results.store import open_store
+from results.record import Measurement
 from targets.power import integrate
 from targets.power.work import Work
 from targets.session import Session, Unreachable
@@ -185,43 +179,3 @@ def test_a_model_alone_is_estimated_without_a_launch(session: Session) -> None:
     # 1e6 MACs of 0.3 pJ, two operands of 8 bits each from 5 pJ / 32 bits, and 1000 bytes from 640 pJ / 32 bits
     assert energy.samples.value.tolist() == [pytest.approx(1e6 * 0.3e-12 + 1e6 * 2.5e-12 + 8000 * 20e-12)]
     assert found.provenance["energy"]["origin"] == "estimated"
-
-
-SUITE = """\
-models: [{mlp: {epochs: 1}}]
-methods: [float32]
-backends: [onnxruntime]
-targets: [bench]
-sampling: {launches: 2, min_samples: 5, min_s: 0.02, min_sample_s: 0.001, evaluation_size: 50, energy_s: 1, energy_windows: 4, idle_s: 0.5}
-"""
-
-
-@pytest.mark.torch
-def test_a_whole_run_keeps_energy_and_its_trace(power_tree: PowerTree, tmp_path: Path) -> None:
-    (tmp_path / "suite.yaml").write_text(SUITE)
-    (tmp_path / "inventory.yaml").write_text(
-        f"targets:\n  bench: {{host: localhost, sysfs: {power_tree(TREE)}, meters: [rapl, {{hwmon: {{rate_hz: 50}}}}]}}\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "run", "suite.yaml", "--inventory", "inventory.yaml"],
-        cwd=tmp_path,
-        env=os.environ | {"XDG_DATA_HOME": str(tmp_path / "data")},
-        capture_output=True,
-        text=True,
-        timeout=1800,  # a hang, not a busy machine
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    with open_store(str(tmp_path / "data" / "assay" / "store.db")) as store:
-        (run,) = store.runs()
-        records: dict[str, Record] = {record.axes.target: record for _, record in store.run_records(run.id) if record}
-    assert {name: record.status for name, record in records.items()} == {"bench": "ok"}
-    facts: dict[str, Any] = json.loads(json.dumps(records["bench"].provenance["energy"]))
-    metrics = {metric: records["bench"].measurement(metric) for metric in ("energy", "power", "peak_power", "power_trace")}
-    assert all(found is not None and found.samples is not None for found in metrics.values())
-    energy, power = metrics["energy"], metrics["power"]
-    assert energy is not None and energy.samples is not None and power is not None and power.samples is not None
-    assert power.samples.value == pytest.approx(20.0) and facts["tier"] == "T3" and "T3" in energy.method
-    good = [window for window in facts["windows"] if "joules" in window]  # a busy machine may spoil one of them, and says so
-    assert len(facts["windows"]) == 4 and all("reason" in window for window in facts["windows"] if window not in good)
-    for joules, window in zip(energy.samples.value, good, strict=True):
-        assert joules * window["inferences"] == pytest.approx(20.0 * window["seconds"], rel=1e-6)

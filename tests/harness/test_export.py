@@ -139,7 +139,7 @@ def test_every_form_answers_as_the_network_does(cases: dict[str, Case], tmp_path
     # by hand, and not by what export says of itself
     rows = np.concatenate([case.examples.inputs, case.examples.inputs[-1:]])
     chunks = [exported.lay_out(rows[start : start + 2]) for start in (0, 2, 4)]
-    answers = np.concatenate([FORMS[form].answer(exported.path, chunk) for chunk in chunks])[:ROWS]
+    answers = np.concatenate(FORMS[form].answer(exported.path, chunks))[:ROWS]
     error = answers - case.examples.outputs
     if exported.numeric == "float32":
         assert np.abs(error).max() <= 1e-5 * np.abs(case.examples.outputs).max()

@@ -12,12 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from harness import own_file, plugins
+from harness.compression.numerics.layers import weighted_layers
 from harness.data import DataSpec
 from harness.errors import BuildError, Unsupported, UserError
 from harness.export import Exported
 from harness.forms import tflite
 from harness.forms.form import Source
 from harness.models import FileModel
+from harness.models.networks import onnx_network
 from harness.plugins import Choice
 from harness.suite import Workload
 from targets.target import Target
@@ -123,7 +125,7 @@ def test_answers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     [
         (Choice("float32"), "onnxruntime", None),
         (Choice("float32"), "litert", "litert takes form tflite and cannot make it of a .onnx file"),
-        (Choice("int8_ptq"), "onnxruntime", "is measured as it is, by method `float32`"),
+        (Choice("int8_ptq"), "litert", None),
     ],
 )
 def test_a_cell_that_cannot_be_is_known_beforehand(method: Choice, backend: str, reason: str | None) -> None:
@@ -133,8 +135,27 @@ def test_a_cell_that_cannot_be_is_known_beforehand(method: Choice, backend: str,
     assert own_file.file_refusal(Workload(Choice("mlp"), "digits"), method, Choice(backend), Target("local")) is None
 
 
+@pytest.mark.parametrize(("file", "numeric"), [("onnx_file", "int8"), ("tflite_file", "float32")])
+def test_methods_change_the_layers_of_float32_onnx_files_alone(file: str, numeric: str) -> None:
+    chosen = plugins.resolve("models", file, {"path": "my.x", "data": "digits", "numeric": numeric})
+    refused = own_file.file_refusal(Workload(chosen, "digits"), Choice("int8_ptq"), Choice("onnxruntime"), Target("local"))
+    assert refused is not None and "is measured as it is, by method `float32`" in refused
+
+
+def test_layers_answer_as_the_file_does_or_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, examples = write_onnx(tmp_path / "my.onnx"), np.random.default_rng(1).random((3, 1, 8, 8)).astype(np.float32)
+    taken = taken_up(path, tmp_path / "steps", examples)
+    (layer,) = weighted_layers(own_file.network_of(model(path), taken, examples)).values()
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), WEIGHT.T)
+    monkeypatch.setitem(onnx_network.CONVERT, "MatMul", lambda net, _node, given: net.call(torch.neg, given[0]))
+    with pytest.raises(BuildError, match=r"layers in PyTorch answer \[3, 64\] .* \[3, 10\]"):
+        own_file.network_of(model(path), taken, examples)
+
+
 def test_arithmetic_is_the_files_own() -> None:
     quantized = plugins.resolve("models", "tflite_file", {"path": "x.tflite", "data": "digits", "numeric": "int8"})
     assert own_file.numeric_of(quantized, Choice("float32")) == "int8"
+    own = plugins.resolve("models", "onnx_file", {"path": "x.onnx", "data": "digits"})
+    assert [own_file.numeric_of(own, Choice(name)) for name in ("float32", "int8_ptq")] == ["float32", "int8"]
     assert own_file.numeric_of(Choice("mlp"), Choice("float32")) == "float32"
     assert own_file.numeric_of(Choice("mlp"), Choice("int8_ptq")) == "int8"

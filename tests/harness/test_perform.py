@@ -12,7 +12,7 @@ from harness.artifact import Artifact
 from harness.errors import BuildError, Unsupported
 from harness.export import Exported
 from harness.perform import perform
-from harness.plugins import Choice
+from harness.plugins import Choice, instantiate, named, resolve
 from harness.steps import Step, build_step, compress_step, network_step, train_step
 from harness.suite import Workload
 from targets.target import Target
@@ -60,6 +60,29 @@ def test_an_integer_network_keeps_its_answers_without_rounding_too(own_cache: Pa
     assert 0 < off < 0.1
     with np.load(do(compress_step(MLP, "digits", Choice("float32"), 0)) / "examples.npz") as stored:
         assert "unrounded" not in stored
+
+
+def test_one_of_a_family_begins_where_the_one_before_it_ended(own_cache: Path) -> None:
+    """What 1:4 logs of its beginning is the quality of 2:4's network pruned to 1:4; 2:4 was made on the way, by its own step."""
+    from safetensors.torch import load_file
+
+    from harness.compression.numerics.regularity import NOfM
+    from harness.train import evaluate
+
+    one, two = (
+        compress_step(MLP, "digits", resolve("methods", "nm_train", {"n": n, "m": 4, "fine_tune_examples": 256}), 0)
+        for n in (1, 2)
+    )
+    log = json.loads((do(one) / "compressed.json").read_text())["log"]
+    assert [event["stage"] for event in log if event["event"] == "validation"] == ["1:4 pruned", "1:4"]
+    assert two.is_done() and two in one.needs
+    data = named("data", "digits")
+    network = instantiate("models", MLP).build(data.spec)
+    weights = load_file(two.folder / "weights.safetensors")
+    assert all(int((w.reshape(len(w), -1, 4) != 0).sum(2).max()) <= 2 for w in weights.values() if w.dim() == 2)
+    network.load_state_dict({name: w * NOfM(1, 4).mask(w, 0.75) if w.dim() == 2 else w for name, w in weights.items()})
+    begun = next(event for event in log if event["event"] == "validation")
+    assert begun["loss"] == pytest.approx(evaluate(network, data.load("validation"))["loss"], rel=1e-5)
 
 
 def test_a_float_network_that_rounds_its_activations_keeps_them_too_and_its_forms_pass(own_cache: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from harness.plan import Cell
 from harness.plugins import Choice
 from harness.progress import Terminal, result_text
+from harness.steps import Kind, Step
 from harness.suite import OperatingPoint, Workload
 from results.record import Axes, Measurement, Record, Samples, Status
 from targets.target import Target
@@ -85,3 +86,16 @@ def test_what_a_device_said_cannot_act_on_the_terminal(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert all(line.isprintable() for line in said.splitlines()) and r"\x1b]0;owned\x07 first [1/1] ok forged\u202e" in said
     assert len(said.splitlines()) == 3
+
+
+def test_where_there_is_no_bar_what_may_take_hours_is_named_as_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds: tuple[Kind, ...] = ("train", "compress", "export")
+
+    def shown(**settings: bool) -> str:
+        with Terminal(1, **settings) as terminal:
+            for kind in kinds:
+                terminal.step(Step(kind, "{}", (), f"{kind} net", 1, kind), "started")
+        return capsys.readouterr().err
+
+    assert shown() == "  train net\n  compress net\n"
+    assert shown(quiet=True) == ""

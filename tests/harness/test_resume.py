@@ -16,7 +16,7 @@ from results.store import open_store
 
 pytestmark = [pytest.mark.torch, pytest.mark.peers]
 
-KILLS = 20 if os.environ.get("ASSAY_NIGHTLY") else 2
+KILLS = 20 if os.environ.get("ASSAY_NIGHTLY") else 1
 SUITE = """\
 models: [{mlp: {epochs: 2}}]
 methods: [float32, {magnitude_prune: {sparsity: 0.5, fine_tune_epochs: 1}}]

@@ -147,8 +147,9 @@ def test_launches_of_a_killed_run_are_adopted_and_not_made_again(
 
 
 def test_a_block_that_cannot_be_built_leaves_failed_records_with_the_log(
-    suite: Suite, answer_in_process: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suite: Suite, answer_in_process: Install, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(own_cache))  # which lacks what other tests built
     plugin = tmp_path / "plugins" / "backends" / "nothing.py"
     plugin.write_text(
         plugin.read_text().replace(

@@ -16,13 +16,6 @@ from targets.target import Target
 FAST = Sampling(launches=1, warmup_samples=1, warmup_s=0.005, min_samples=3, min_s=0.01, min_sample_s=0.001, check_inputs=2)
 
 
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A measurement that runs beside the tests neither waits for them nor they for it."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-
 def shipped(distribution: str, suffix: str) -> list[Path]:
     """A package's model files; nothing of it is imported."""
     try:

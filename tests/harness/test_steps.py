@@ -34,6 +34,15 @@ def test_the_chain_is_train_compress_export_build() -> None:
     assert kinds == ["build", "export", "compress", "train"]
 
 
+def test_a_method_that_begins_at_another_of_its_family_needs_that_one_first() -> None:
+    def compress(n: int, **more: object) -> steps.Step:
+        return compress_step(Choice("mlp"), "digits", plugins.resolve("methods", "nm_train", {"n": n, "m": 4, **more}), 0)
+
+    trained = train_step(Choice("mlp"), "digits", 0)
+    assert compress(1).needs == (trained, compress(2)) and compress(2).needs == (trained, compress(3))
+    assert compress(3).needs == compress(1, inherit=False).needs == (trained,)
+
+
 def test_a_layer_is_cut_from_the_whole_network_s_own_step() -> None:
     layer = network_step(Workload(Choice("mlp"), "digits", "0"), PRUNE, 0)
     assert layer.kind == "layer" and layer.needs == (compress_step(Choice("mlp"), "digits", PRUNE, 0),)

@@ -196,6 +196,15 @@ def test_operating_points_are_products_one_after_another(tmp_path: Path) -> None
     assert points(" {}", tmp_path) == (OperatingPoint(),)
 
 
+def test_a_sweep_has_a_point_at_every_step_of_the_inventory(tmp_path: Path) -> None:
+    swept = points(" {frequency_hz: steps, threads: [1, 4]}", tmp_path, "pi, desk")
+    assert [(point.frequency_hz, point.threads) for point in swept] == [
+        (600_000_000, 1), (600_000_000, 4), (1_500_000_000, 1), (1_500_000_000, 4),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="has no `frequencies_hz` of desk"):
+        points(" {frequency_hz: steps}", tmp_path, "desk")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import BuildError, UserError
 from harness.executor import Executor
-from harness.latency_table import DENSE
+from harness.latency_table import DENSE, LeftOut, read_table, write_table
 from harness.plugins import Choice
 from harness.suite import Sampling
 from harness.tabulate import Column, columns, table_of, tabulate
@@ -63,10 +63,23 @@ def test_a_table_holds_what_each_round_says_of_each_layer() -> None:
     assert (table.machine_key, table.origin, table.seed, table.software) == ("machine", "measured", 4, {"python": "3"})
 
 
+def test_a_network_that_failed_in_a_round_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    other = Column("1x16", 0.9, Choice("scheme_map", (("sparsity", 0.9), ("scheme", "1x16"))))
+    found = [[*records, record(f"other {n}", 3e-5, {"time_s": 2e-5, "sparsity": 0.9})] for n, records in enumerate(rounds())]
+    found[1][2] = dataclasses.replace(found[1][2], status="failed", reason="its export is off")
+    table = table_of((*WANTED, other), found, LAYERS, FACTS, sampling={}, seed=0)
+    without = table_of(WANTED, rounds(), LAYERS, FACTS, sampling={}, seed=0)
+    assert dataclasses.replace(table, left_out=()) == without
+    write_table(table, tmp_path / "t.json")
+    assert read_table(tmp_path / "t.json").left_out == (LeftOut("1x16", 0.9, "failed: its export is off"),)
+    with pytest.raises(UserError, match=r"measure a sparsity of 0\.95 too; 0\.9 could not be: failed: its export is off"):
+        table.time_s("conv", "1x16", 0.05)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"status": "failed", "reason": "no memory"}, r"could not be measured \(failed\): no memory"),
+        ({"status": "failed", "reason": "no memory"}, r"could not be measured \(failed: no memory\)"),
         ({"provenance": {"logs": {"profile": "no clock"}}}, "measured without a profile: no clock"),
         ({"machine_key": "other"}, "the machine was another"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,29 +59,34 @@ class Ordeal:
         return records
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that all tests of this file share: the network is trained once."""
-    return tmp_path_factory.mktemp("cache")
+@pytest.fixture
+def new_ordeal(tmp_path: Path, answer_in_process: Install) -> Iterator[Callable[..., Ordeal]]:
+    """Of a target, with so many launches, and what else a suite says."""
+    with ExitStack() as stack:
+
+        def new(target: Target = TARGETS["local"], launches: int = 3, more: str = "") -> Ordeal:
+            (tmp_path / "suite.yaml").write_text(
+                "models: [{mlp: {epochs: 1}}]\nmethods: [float32]\nbackends: [{nothing: {index: [1, 2]}}]\n"
+                f"sampling: {{launches: {launches}, min_samples: 50, min_s: 0.5, evaluation_size: 64, retries: 1}}\n{more}"
+            )
+            targets = {"local": target}
+            suite = load_suite(str(tmp_path / "suite.yaml"), known_targets=targets)
+            cells = plan(suite, targets, identify(suite, targets), lambda _hashes: {})
+            cell = cells[0]
+            step = build_step(cell.workload, cell.method, cell.backend, cell.target, 1, suite.seed)
+            with Executor(1) as executor:
+                assert executor.run([step])[step.key] is None
+            with np.load(step.needs[0].needs[0].folder / "examples.npz") as stored:
+                answers = stored["outputs"]
+            store = stack.enter_context(open_store(str(tmp_path / "store.db")))
+            return Ordeal(suite, cells, store, lambda before: answer_in_process(answers, before))
+
+        yield new
 
 
 @pytest.fixture
-def ordeal(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer_in_process: Install) -> Iterator[Ordeal]:
-    monkeypatch.setenv("ASSAY_CACHE", str(made))
-    (tmp_path / "suite.yaml").write_text(
-        "models: [{mlp: {epochs: 1}}]\nmethods: [float32]\nbackends: [{nothing: {index: [1, 2]}}]\n"
-        "sampling: {launches: 3, min_samples: 50, min_s: 0.5, evaluation_size: 64, retries: 1}\n"
-    )
-    suite = load_suite(str(tmp_path / "suite.yaml"), known_targets=TARGETS)
-    cells = plan(suite, TARGETS, identify(suite, TARGETS), lambda _hashes: {})
-    cell = cells[0]
-    step = build_step(cell.workload, cell.method, cell.backend, cell.target, 1, suite.seed)
-    with Executor(1) as executor:
-        assert executor.run([step])[step.key] is None
-    with np.load(step.needs[0].needs[0].folder / "examples.npz") as stored:
-        answers = stored["outputs"]
-    with open_store(str(tmp_path / "store.db")) as store:
-        yield Ordeal(suite, cells, store, lambda before: answer_in_process(answers, before))
+def ordeal(new_ordeal: Callable[..., Ordeal]) -> Ordeal:
+    return new_ordeal()
 
 
 def test_nothing_happens(ordeal: Ordeal) -> None:
@@ -185,3 +190,82 @@ def test_a_device_is_shut_away_after_three_faulty_visits(ordeal: Ordeal) -> None
         assert record.status == "unreachable" and "quarantine" in (record.reason or "") and not ordeal.asked
     ordeal.store.release("local", "mended", "t")
     assert {record.status for record in ordeal.run()} == {"ok"}
+
+
+class Clock:
+    """A device's /sys with one clock, whose counters show how it ran."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "devices/system/cpu/cpufreq/policy0"
+        (self.folder / "stats").mkdir(parents=True)
+        self.put("related_cpus", "0 1")
+        self.put("scaling_governor", "ondemand")
+        self.put("scaling_available_frequencies", "600000 1500000")
+        for name, khz in (("min", 600000), ("max", 1500000)):
+            self.put(f"scaling_{name}_freq", str(khz))
+            self.put(f"cpuinfo_{name}_freq", str(khz))
+        self.put("scaling_cur_freq", "1500000")
+        self.spent = {600000: 0, 1500000: 0}
+
+    def put(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(f"{text}\n")
+
+    def run(self, khz: int) -> None:
+        """For a second."""
+        self.spent[khz] += 100
+        self.put("stats/time_in_state", "\n".join(f"{step} {spent}" for step, spent in self.spent.items()))
+
+    def settings(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.folder.glob("scaling_*")}
+
+
+class ThrottledAt(dict[int, Exception]):
+    """The clock runs a second a request, and falls to its lowest step at one of them."""
+
+    def __init__(self, clock: Clock, request: int) -> None:
+        super().__init__({-1: OSError()})  # a mapping without entries counts for none
+        self.clock, self.request = clock, request
+        self.pinned: list[bytes] = []
+
+    def get(self, key: int, default: Any = None) -> Any:
+        self.clock.run(600000 if key == self.request else 1500000)
+        self.pinned.append(self.clock.settings()["scaling_min_freq"])
+        return default
+
+
+def test_throttling_at_the_30th_launch_voids_what_it_touched_and_is_tried_again(
+    new_ordeal: Callable[..., Ordeal], tmp_path: Path
+) -> None:
+    clock = Clock(tmp_path / "sys")
+    clock.run(1500000)
+    before = clock.settings()
+    device = Target("local", sysfs=str(tmp_path / "sys"), host="a board")
+    ordeal = new_ordeal(device, 20, "operating_points: {frequency_hz: 1500000000}\n")
+    throttled = ThrottledAt(clock, 2 + 29)
+    records = ordeal.run(at=throttled)
+    for record in records:
+        (voided,) = record.provenance["voided"]
+        assert record.status == "ok" and record.attempt == 2
+        assert voided["error_class"] == "Invalid" and "throttled: policy0 was below the 1500 MHz" in voided["reason"]
+        assert len(np.unique(record.measurement("latency").samples.launch)) == 20  # type: ignore[union-attr]
+        assert record.provenance["device"]["control"]["tier"] == "pinned"
+    # The look before the 29th launch found all well: from there on it is done again, and nothing else.
+    assert ordeal.asked == ["answer"] * 2 + ["time"] * 30 + ["time"] * (40 - 28)
+    assert set(throttled.pinned[2:]) == {b"1500000\n"} and clock.settings() == before
+
+
+def test_a_device_that_throttles_for_ever_is_invalid_and_as_it_was(new_ordeal: Callable[..., Ordeal], tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "sys")
+    clock.run(1500000)
+    before = clock.settings()
+
+    class Throttled(ThrottledAt):
+        def get(self, key: int, default: Any = None) -> Any:
+            self.request = key
+            return super().get(key, default)
+
+    device = Target("local", sysfs=str(tmp_path / "sys"), host="a board")
+    ordeal = new_ordeal(device, 3, "operating_points: {frequency_hz: 1500000000}\n")
+    for record in ordeal.run(at=Throttled(clock, 0)):
+        assert record.status == "invalid" and "throttled" in (record.reason or "") and not record.measurements
+    assert clock.settings() == before

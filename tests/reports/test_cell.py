@@ -233,3 +233,28 @@ def test_instructions_are_told_to_the_last_one_and_are_never_a_time(make_record:
     reading = page[page.index("instructions") :]
     assert "25,431 in every sample" in reading and "examples" not in reading.split("artifact size")[0]
     assert "25.4 k" in reading
+
+
+def test_the_noise_floor_of_the_machine_is_told_or_how_to_take_it(make_record: MakeRecord, page_of: Callable[..., str]) -> None:
+    noise = {"floor": 0.0123, "pairs": 24, "taken": "2026-01-02T03:04:05Z"}
+    assert "noise floor 1.2 %, by an A/A of 24 pairs of launches (2026-01-02)" in _seen(
+        page_of(make_record(provenance={"device": {"noise": noise}}))
+    )
+    for lie in (None, "much", -1.0, 7.0):
+        seen = _seen(page_of(make_record(provenance={"device": {"noise": {"floor": lie}}})))
+        assert "noise floor not known: `assay doctor local` takes it" in seen
+
+
+def test_a_long_launch_is_drawn_with_its_knee_and_its_sensors(make_record: MakeRecord, page_of: Callable[..., str]) -> None:
+    n = 1800
+    latency = np.where(np.arange(n) < 900, 1e-3, 1.5e-3) * np.exp(np.random.default_rng(0).normal(0, 0.01, n))
+    columns = np.zeros(n, np.uint16), np.ones(n, np.bool_), np.ones(n, np.uint32), np.arange(n, dtype=np.float64)
+    heat = Measurement("temperature_trace", "°C", "measured", "each sensor", Samples(np.linspace(40, 80, n), *columns))
+    clock = Measurement("clock_trace", "Hz", "measured", "-", None, "no cpufreq")
+    long = Measurement("sustained_latency", "s", "measured", "one launch", Samples(latency, *columns))
+    sensors = {"sustained": {"temperature_trace": ["<b>soc</b>"]}}
+    page = page_of(make_record(more=(long, heat, clock), provenance=sensors))
+    seen = _seen(page)
+    assert "speed kept 66." in seen and "knee after 9" in seen and "no cpufreq" in seen
+    assert "a line a sensor (<b>soc</b>)" in seen and "<b>soc</b>" not in page
+    assert page.count('<svg class="power"') == 2 and "knee at 9" in page

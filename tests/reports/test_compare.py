@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from reports.compare import Diff, compare
+from reports.diff_text import verdict
 from results.record import Measurement, Record, Run, Samples
 
 MakeRecord = Callable[..., Record]
@@ -58,6 +59,18 @@ def test_a_change_below_the_least_is_not_told_however_sure(make_record: MakeReco
     assert diff([old], [new]).differences == ()
     assert len(diff([old], [new], least=0.01).differences) == 1
     assert diff([old], [new]).unchanged == 2
+
+
+def test_a_change_below_the_machines_noise_floor_is_not_told(make_record: MakeRecord, diff: Callable[..., Diff]) -> None:
+    """5 % slower, beyond doubt; but identical programs may differ by 8 % there, which an A/A has told."""
+    noise = {"device": {"noise": {"floor": 0.08, "pairs": 20, "taken": "2026-01-01T00:00:00Z"}}}
+    old = make_record(latency=[1.0e-3, 1.001e-3, 0.999e-3])
+    new = make_record(latency=[1.05e-3, 1.051e-3, 1.049e-3], provenance=noise)
+    slow = make_record(latency=[1.15e-3, 1.151e-3, 1.149e-3], provenance=noise)
+    assert [found.metric for found in diff([old], [_later(dataclasses.replace(new, provenance={}))]).differences] == ["latency"]
+    found = diff([old], [_later(new)])
+    assert found.differences == () and found.floor == 0.08 and "noise floor of the machine: 8 %" in verdict(found)
+    assert len(diff([old], [_later(slow)]).differences) == 1
 
 
 def test_what_may_be_chance_is_not_told(make_record: MakeRecord, diff: Callable[..., Diff]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from reports import cell
-from reports.energy import FLAGS, METERED, flag_words, meter_remark
+from reports.energy import FLAGS, METERED, flag_words, meter_remark, meters_sentence
 from reports.findings import examine
+from reports.report import draw
 from reports.table import by_method
 from results.record import Measurement, Record, Run, Samples
 
@@ -63,6 +64,29 @@ def test_an_estimated_energy_says_so(make_record: Callable[..., Record], make_ru
     measurement = Measurement("energy", "J", "estimated", "a model", metered((1e-3, 1e-3)).samples)
     record = make_record(more=(measurement,))
     assert any("estimated" in remark for remark in examine(make_run([record]), [record]).quantity(record, "energy").remarks)
+
+
+def test_accuracy_against_energy_is_drawn_where_there_is_energy(
+    make_record: Callable[..., Record], make_run: Callable[..., Run]
+) -> None:
+    right = [1.0] * 90 + [0.0] * 10
+    told = [
+        make_record(name, hits=right, more=(metered((mj, 1.1 * mj)),), provenance=METER)
+        for name, mj in (("float32", 2e-3), ("int8", 1e-3))
+    ]
+    others = [make_record(name, target="board", hits=right) for name in ("float32", "int8")]
+    findings = examine(make_run([*told, *others]), [*told, *others])
+    drawn = {figure.name: figure for figure in draw(findings)}
+    assert "energy-1" in drawn and "energy-2" not in drawn and "trade-off-2" in drawn
+    assert drawn["energy-1"].title == "Accuracy and energy: target local" and drawn["energy-1"].svg is not None
+    assert "energy (mJ), left is better" in drawn["energy-1"].svg and "no other beats in both" in drawn["energy-1"].sentence
+    assert "Energy and power by rapl (T4)." in drawn["energy-1"].sentence and "rapl" not in drawn["trade-off-1"].sentence
+
+
+def test_a_sentence_names_each_meter_once(make_record: Callable[..., Record]) -> None:
+    records = [make_record(provenance=METER), make_record("int8", provenance=METER), make_record("none", provenance={})]
+    assert meters_sentence(records, ("quality", "power")) == " Energy and power by rapl (T4)."
+    assert meters_sentence(records, ("quality", "latency")) == meters_sentence(records[2:], ("energy",)) == ""
 
 
 def test_every_flag_has_words_and_a_meaning(make_record: Callable[..., Record]) -> None:

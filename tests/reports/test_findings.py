@@ -210,3 +210,15 @@ def test_a_metric_that_was_not_taken_is_missing_with_a_reason(make_record: MakeR
     findings = examine(make_run([record]), [record])
     assert findings.quantity(record, "energy").missing == "no meter"
     assert findings.quantity(record, "power").missing == "this cell has no metric `power`"
+
+
+def test_a_ratio_within_the_machines_noise_floor_is_none(make_record: MakeRecord, make_run: MakeRun) -> None:
+    """4 % faster without a doubt; where identical programs may differ by 6 %, that is no difference."""
+
+    def significant(floor: float | None) -> bool | None:
+        noise = {"device": {"noise": {"floor": floor}}}
+        base = make_record(latency=[1.04e-3, 1.0401e-3, 1.0399e-3], provenance=noise)
+        cell = make_record("int8", latency=[1.0e-3, 1.0001e-3, 0.9999e-3], provenance=noise)
+        return examine(make_run([base, cell]), [base, cell]).quantity(cell, "speedup").significant
+
+    assert [significant(None), significant(0.001), significant(0.06)] == [True, True, False]

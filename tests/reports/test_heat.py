@@ -77,7 +77,14 @@ def test_only_what_is_asked_for_is_shown(smoke_records: list[Record], make_run: 
 def test_a_column_says_when_nothing_in_it_is_measured(make_record: MakeRecord, make_run: MakeRun) -> None:
     records = [make_record(m, b, origin=o) for b, o in (("ort", "measured"), ("sim", "simulated")) for m in ("float32", "x")]
     records.append(make_record("y", "sim", status="failed", reason="no"))
-    assert heat(examine(make_run(records), records)).origins == (None, "simulated")
+    findings = examine(make_run(records), records)
+    assert heat(findings).origins == (None, "simulated")
+    fastest = winners(findings, contests(findings))
+    assert fastest.origins == (None, "simulated")
+    assert [(square.text, square.not_measured) for square in fastest.blocks[0].rows[0].squares] == [
+        ("none is faster", None),
+        ("none is faster", "simulated"),
+    ]
 
 
 def test_what_a_backend_cannot_run_at_all_has_no_winner(make_record: MakeRecord, make_run: MakeRun) -> None:

@@ -158,7 +158,7 @@ class Oracle:
         middle = sum(logs) / len(logs)
         if len(logs) == 1:
             return Truth(math.exp(middle))
-        return self.interval(middle, self.deviation(logs) / math.sqrt(len(logs)), len(logs) - 1)
+        return self.interval(middle, self.deviation(logs) / math.sqrt(len(logs)), len(logs) - 1, error_rate=0.0375)
 
     def paired_ratio(self, base: Record, record: Record) -> Truth:
         one, other = self.medians(base, "latency"), self.medians(record, "latency")
@@ -207,8 +207,8 @@ class Oracle:
         return math.sqrt(sum((v - middle) ** 2 for v in values) / (len(values) - 1))
 
     @staticmethod
-    def interval(middle: float, error: float, freedom: float) -> Truth:
-        half = float(scipy.stats.t.ppf(0.975, freedom)) * error
+    def interval(middle: float, error: float, freedom: float, error_rate: float = 0.05) -> Truth:
+        half = float(scipy.stats.t.ppf(1 - error_rate / 2, freedom)) * error
         return Truth(math.exp(middle), math.exp(middle - half), math.exp(middle + half))
 
     @staticmethod

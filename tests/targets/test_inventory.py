@@ -45,7 +45,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         key_file="~/.ssh/board", known_hosts="~/.ssh/board_hosts", secret_env="BOARD_PASS", jump="me@gate:22", connect_s=5.0,
         work_dir="/var/tmp/x", lease_dir="/run/x", python="/usr/bin/python3", meters=("hwmon",), tags=("arm", "hot"), thread_counts=(1, 4),
         frequencies_hz=(600_000_000, 1_500_000_000), sysfs="/tmp/sys", android_quiet=True, power_cycle=("uhubctl", "-a", "cycle"),
-        max_celsius=70.0, max_run_s=600.0, max_disk_bytes=1 << 30, origin="emulated", counts_instructions=True,
+        max_celsius=70.0, max_run_s=600.0, max_disk_bytes=1 << 30, origin="emulated", cpu_quota=0.5, counts_instructions=True,
     )  # fmt: skip
     assert all(getattr(full, f.name) != f.default for f in dataclasses.fields(Target) if f.name != "transport")
     lines = [

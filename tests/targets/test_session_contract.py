@@ -18,6 +18,7 @@ from targets.session import CommandFailed, Session
 from targets.target import Target
 from targets.transports import connect
 
+NIGHTLY = bool(os.environ.get("ASSAY_NIGHTLY"))
 NAMES = (
     "plain",
     "with space",
@@ -41,7 +42,7 @@ NAMES = (
         pytest.param("android", marks=pytest.mark.peers),
         pytest.param("old_adbd", marks=pytest.mark.peers),
         pytest.param("board", marks=pytest.mark.peers),
-        pytest.param("board_adb", marks=pytest.mark.peers),
+        pytest.param("board_adb", marks=[pytest.mark.peers, pytest.mark.nightly]),  # adb and the board are each here another way
         pytest.param("labgrid", marks=pytest.mark.peers),
     ]
 )
@@ -193,8 +194,9 @@ def test_output_of_exactly_the_limit_is_whole(session: Session) -> None:
 
 
 def test_endless_output_ends_at_the_deadline(session: Session) -> None:
-    result = session.run(["yes"], timeout_s=0.3, max_output_bytes=1 << 16)
-    assert result.timed_out and result.truncated and len(result.stdout) == 1 << 16
+    # "yes" through a busy machine's ADB may bring less than 64 KiB a second: the deadline leaves it time for 4 KiB.
+    result = session.run(["yes"], timeout_s=2, max_output_bytes=1 << 12)
+    assert result.timed_out and result.truncated and len(result.stdout) == 1 << 12
 
 
 def test_deadline_kills_the_whole_group_though_it_ignores_sigterm(session: Session) -> None:
@@ -254,7 +256,7 @@ def test_a_variable_that_cannot_be_is_refused(session: Session) -> None:
 
 @settings(
     deadline=None,
-    max_examples=100 if os.environ.get("ASSAY_NIGHTLY") else 10,
+    max_examples=100 if NIGHTLY else 10,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(words=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=6))
@@ -278,8 +280,8 @@ def test_an_empty_file_is_a_file(session: Session, tmp_path: Path) -> None:
     assert session.pull("empty", max_bytes=0) == b""
 
 
-def test_a_file_of_100_mb_arrives_whole(session: Session, target: Target, tmp_path: Path) -> None:
-    size = (20 if target.origin == "emulated" else 100) << 20  # an emulated board takes 10 s for 100 MB
+def test_a_large_file_arrives_whole(session: Session, target: Target, tmp_path: Path) -> None:
+    size = (10 if target.origin == "emulated" else 100 if NIGHTLY else 30) << 20  # an emulated board takes 10 s for 100 MB
     with (tmp_path / "big").open("wb") as file:
         for offset in range(0, size, 10 << 20):
             file.seek(offset)
@@ -373,7 +375,7 @@ def test_sessions_in_parallel_do_not_meet(target: Target, tmp_path: Path) -> Non
         source = tmp_path / f"source{index}"
         source.write_bytes(bytes([index]) * 100_000)
         with connect(target) as session:
-            for _ in range(5):
+            for _ in range(2 if target.origin == "emulated" else 5):
                 session.push(source, f"own{index}")
                 session.push(source, "shared")
                 shared = session.pull("shared", max_bytes=100_000)

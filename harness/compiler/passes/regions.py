@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from harness.compiler.blocklist import entries_mask
-from harness.compiler.choice import MARGIN, MOVE, Vectors, best_list, best_region_list, lane_cost, most_places
+from harness.compiler.choice import MARGIN, MOVE, Vectors, best_list, best_region_list, costs_of, lane_cost, most_places
 from harness.compiler.ir import Graph, Node
 from harness.compiler.operators import Conv, Pad
 from harness.compiler.passes.simplify import simplify
@@ -31,7 +31,7 @@ class Candidate:
 def in_regions(graph: Graph, vectors: Vectors) -> Graph:
     """After padding has become steps of its own, which regions do without."""
     found = _candidates(graph, vectors)
-    chosen = _chosen(graph, found)
+    chosen = _chosen(graph, found, MOVE * costs_of("float32", vectors).moves)
     return _rewritten(graph, {output: found[output] for output in chosen}) if chosen else graph
 
 
@@ -50,7 +50,7 @@ def _candidates(graph: Graph, vectors: Vectors) -> dict[str, Candidate]:
         if maker is not None and isinstance(maker.op, Pad) and maker.op.value == 0 and not any(_beside(maker.op)):
             (top, left), (bottom, right) = maker.op.before[1:3], maker.op.after[1:3]
             x, window = maker.inputs[0], replace(window, pads=(top, left, bottom, right))
-        best = best_region_list(weights.reshape(-1, weights.shape[3]) != 0, vectors)
+        best = best_region_list(weights != 0, vectors)
         if best.width is None or not reaches(window):
             continue
         batch, rows, columns, _ = graph.types[node.output].shape
@@ -58,7 +58,7 @@ def _candidates(graph: Graph, vectors: Vectors) -> dict[str, Candidate]:
         given = made.scaled(window.strides[0], *graph.types[x].shape[1:3])
         most = most_places(window.strides[1] * weights.shape[2] * 4)
         mask = entries_mask(weights, 1)
-        now = min(best_list(mask, "float32", most, vectors).cost, lane_cost(mask, weights.shape[2], vectors)) * rows * columns
+        now = min(best_list(mask, "float32", most, vectors).cost, lane_cost(mask, vectors)) * rows * columns
         gain = batch * (MARGIN * now - best.cost * math.prod(made.size) * made.lanes)
         if gain > 0:
             found[node.output] = Candidate(RegionConv(window, given, made, node.op.clamp), x, gain)
@@ -70,15 +70,15 @@ def _beside(op: Pad) -> tuple[int, ...]:
     return op.before[0], op.after[0], op.before[3], op.after[3]
 
 
-def _chosen(graph: Graph, found: Mapping[str, Candidate]) -> set[str]:
+def _chosen(graph: Graph, found: Mapping[str, Candidate], move: float) -> set[str]:
     """All that gain, then one after the other in or out, and whole groups, while that is better."""
-    chosen, best = set(found), _worth(graph, found, found)
+    chosen, best = set(found), _worth(graph, found, found, move)
     is_better = True
     while is_better:
         is_better = False
         for change in [*({output} for output in found), *_groups(graph, found, chosen)]:
             trial = chosen - change if change <= chosen else chosen | change
-            if (worth := _worth(graph, found, trial)) > best:
+            if (worth := _worth(graph, found, trial, move)) > best:
                 chosen, best, is_better = trial, worth, True
     return chosen
 
@@ -96,8 +96,8 @@ def _groups(graph: Graph, found: Mapping[str, Candidate], chosen: Set[str]) -> l
     return [outputs for outputs, _ in groups]
 
 
-def _worth(graph: Graph, found: Mapping[str, Candidate], chosen: Iterable[str]) -> float:
-    """What all save, less what the moves take."""
+def _worth(graph: Graph, found: Mapping[str, Candidate], chosen: Iterable[str], move: float) -> float:
+    """What all save, less what the moves take, `move` each value."""
     taken = {output: found[output] for output in chosen}
     moved = 0.0
     for name, layouts in _wanted(graph, taken).items():
@@ -106,7 +106,7 @@ def _worth(graph: Graph, found: Mapping[str, Candidate], chosen: Iterable[str]) 
             shape = graph.types[name].shape
             moved += graph.types[name].elements if has is not None else 0
             moved += sum(shape[0] * shape[-1] * layout.elements for layout in moves if layout is not None)
-    return sum(candidate.gain for candidate in taken.values()) - MOVE * moved
+    return sum(candidate.gain for candidate in taken.values()) - move * moved
 
 
 def _wanted(graph: Graph, taken: Mapping[str, Candidate]) -> Layouts:
@@ -130,7 +130,11 @@ def _paddings_only(graph: Graph, taken: Mapping[str, Candidate]) -> set[str]:
     """Padded images that only convolutions in regions read."""
     readers = graph.readers()
     padded = {node.output for node in graph.nodes if isinstance(node.op, Pad)} - {*graph.outputs}
-    return {name for name in padded if all(node.output in taken and taken[node.output].x != name for node in readers[name])}
+    return {name for name in padded if all(_does_without(taken.get(node.output), node, name) for node in readers[name])}
+
+
+def _does_without(candidate: Candidate | None, node: Node, padded: str) -> bool:
+    return candidate is not None and padded not in (candidate.x, *node.inputs[3:])
 
 
 def _rewritten(graph: Graph, taken: Mapping[str, Candidate]) -> Graph:

@@ -29,7 +29,7 @@ def allocate(
     the budget always holds and the answer is the best there is but for one bucket a layer. Equal costs: the earlier option.
     """
     least = math.fsum(min(layer) for layer in times)
-    if not least <= budget:
+    if not least <= budget * (1 + 1e-9):  # what sums in another order is no excess
         raise UserError(f"no choice keeps the budget of {budget:g}: the cheapest options of all layers together take {least:g}")
     steps = [_in_buckets(layer, budget, buckets) for layer in times]
     if (

@@ -46,13 +46,14 @@ def resource_cost(
     """What each option takes of a resource; layers that have none, and whatever else takes some, are `fixed`.
 
     macs: products with a weight that is not zero. bops: these times the bits of the weight and of a float32 activation. bytes: of the weights in
-    their smallest format, and the grids. latency: as the table measured it, at the density that the weights really have.
+    their smallest format, and the grids. latency: the upper end of what the table says,
+    at the density that the weights really have.
     """
     if resource == "latency":
         assert table is not None
-        others = math.fsum(table.time_s(name, DENSE, 1.0) for name in table.layers if name not in database)
-        parts = [[_time_s(table, name, option, w) for option, w in _pairs(found)] for name, found in database.items()]
-        return Cost(resource, UNITS[resource], tuple(map(tuple, parts)), table.rest_s + others)
+        others = math.fsum(table.layer_most_s(name, DENSE, 1.0) for name in table.layers if name not in database)
+        parts = [[_most_s(table, name, option, w) for option, w in _pairs(found)] for name, found in database.items()]
+        return Cost(resource, UNITS[resource], tuple(map(tuple, parts)), table.most_rest_s + others)
     uses = weight_uses(network, example)
 
     def taken(name: str, option: Option, weight: torch.Tensor) -> float:
@@ -108,7 +109,7 @@ def _pairs(found: Solved) -> Sequence[tuple[Option, torch.Tensor]]:
     return list(zip(found.options, found.weights, strict=True))
 
 
-def _time_s(table: LatencyTable, name: str, option: Option, weight: torch.Tensor) -> float:
+def _most_s(table: LatencyTable, name: str, option: Option, weight: torch.Tensor) -> float:
     if not option.sparsity:
-        return table.time_s(name, DENSE, 1.0)
-    return table.time_s(name, str(option.regularity), float(torch.count_nonzero(weight)) / weight.numel())
+        return table.layer_most_s(name, DENSE, 1.0)
+    return table.layer_most_s(name, str(option.regularity), float(torch.count_nonzero(weight)) / weight.numel())

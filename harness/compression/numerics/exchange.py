@@ -108,19 +108,33 @@ def factors(slices: torch.Tensor, kept: torch.Tensor, exponents: int, iterations
     return Factors(best.coefficients.to(slices.dtype), best.basis.to(slices.dtype), best.error)
 
 
+class Fit(NamedTuple):
+    """What a layer's weight became."""
+
+    kept: torch.Tensor
+    """bool [slices, rows, 1]"""
+    found: Factors
+
+
+def fit_weights(weight: torch.Tensor, sparsity: float, exponents: int) -> Fit:
+    """The largest rows, and the factors that come nearest to the weights (as published)."""
+    slices = Slicing.of(weight.shape).cut(weight.detach())
+    kept = kept_rows(slices, sparsity)
+    return Fit(kept, factors(slices, kept, exponents))
+
+
 class Exchanged(nn.Module):
     """A layer's weight as Ce B while it is trained: B by its gradients, Ce by `stepped`."""
 
-    def __init__(self, weight: torch.Tensor, sparsity: float, exponents: int) -> None:
+    def __init__(self, shape: torch.Size, fit: Fit, exponents: int) -> None:
         super().__init__()
-        self.shape, self.exponents = weight.shape, exponents
-        self.slicing = Slicing.of(weight.shape)
-        slices = self.slicing.cut(weight.detach())
+        self.shape, self.exponents = shape, exponents
+        self.slicing = Slicing.of(shape)
         self.kept: torch.Tensor
         self.signs: torch.Tensor
-        self.register_buffer("kept", kept_rows(slices, sparsity))
-        self.register_buffer("signs", torch.zeros(slices.shape))
-        self.found = factors(slices, self.kept, exponents)
+        self.register_buffer("kept", fit.kept)
+        self.register_buffer("signs", torch.zeros(fit.found.coefficients.shape))
+        self.found = fit.found
 
     def right_inverse(self, _weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.found.coefficients, self.found.basis

@@ -94,9 +94,9 @@ def density_of(option: Option, weight: torch.Tensor) -> float:
     return _density(mask_of(option, weight))
 
 
-def predicted_s(table: LatencyTable, layers: Mapping[str, Layer], chosen: SchemeMap) -> float:
-    """Latency of the whole network under a map."""
-    return table.latency_s({name: (o.scheme, density_of(o, layers[name].weight.detach())) for name, o in chosen.items()})
+def at_densities(layers: Mapping[str, Layer], chosen: SchemeMap) -> dict[str, tuple[str, float]]:
+    """As a latency table is asked for a map: (scheme, density that its mask really leaves)."""
+    return {name: (option.scheme, density_of(option, layers[name].weight.detach())) for name, option in chosen.items()}
 
 
 class Space:
@@ -107,11 +107,11 @@ class Space:
         self.options = {name: (UNPRUNED, *measured(table, name, layer)) for name, layer in layers.items()}
         self._masks: dict[tuple[str, Option], torch.Tensor] = {}
         parts = tuple(
-            tuple(table.time_s(name, option.scheme, _density(self.mask(name, option))) for option in options)
+            tuple(table.layer_most_s(name, option.scheme, _density(self.mask(name, option))) for option in options)
             for name, options in self.options.items()
         )
-        others = sum(table.time_s(name, DENSE, 1.0) for name in table.layers if name not in layers)
-        self.cost = Cost("latency", "s", parts, table.rest_s + others)
+        others = sum(table.layer_most_s(name, DENSE, 1.0) for name in table.layers if name not in layers)
+        self.cost = Cost("latency", "s", parts, table.most_rest_s + others)
 
     def policy(self, chosen: SchemeMap) -> Policy:
         return tuple(options.index(chosen.get(name, UNPRUNED)) for name, options in self.options.items())
@@ -180,16 +180,17 @@ class Allocation:
 def rule_within(
     layers: Mapping[str, Layer], table: LatencyTable, limit_s: float, *, beta: float, is_hard: bool
 ) -> tuple[SchemeMap, dict[str, str]]:
-    """The rules' map at the mildest strength that was measured and keeps the limit. UserError where none does."""
+    """The rules' map at the mildest strength that was measured and surely keeps the limit. UserError where none does."""
     strengths = sorted({t.sparsity for layer in table.layers.values() for t in layer.timings if t.scheme != DENSE})
-    least = predicted_s(table, layers, {})
+    least = table.most_s({})
     for sparsity in strengths:
         found = rule_map(layers, table, sparsity, beta=beta, is_hard=is_hard)
-        least = min(least, predicted_s(table, layers, found[0]))
-        if predicted_s(table, layers, found[0]) <= limit_s:
+        most_s = table.most_s(at_densities(layers, found[0]))
+        if most_s <= limit_s:
             return found
+        least = min(least, most_s)
     raise UserError(
-        f"no map by the rules is within {limit_s:.4g} s: by the latency table the fastest takes {least:.4g} s. "
+        f"no map by the rules is within {limit_s:.4g} s: by the latency table the fastest takes up to {least:.4g} s. "
         f"Measured are sparsities {', '.join(f'{s:g}' for s in strengths)}"
     )
 

@@ -1,5 +1,6 @@
 /* Optimal brain surgery on the rows of a weight matrix (Frantar, Singh, Alistarh 2022, arXiv:2208.11580, alg. 1 to 3): weights are pinned one
- * after another, to zero or to a grid, and those left in the row make up for each, by the inverse H^-1 of the row's Hessian.
+ * after another, to zero or to a grid, and those left in the row make up for each, by the inverse H^-1 of the row's Hessian. Rows that lose the
+ * same columns have the same H^-1 all the way: they are taken together, and their losses add up.
  *
  * H^-1 loses a row and a column with each weight: A' = A - u u^T, u = A[:,p] / sqrt(A[p][p]). Up to PENDING such u are kept aside and applied
  * together, in tiles that stay in registers, to the lower triangle of what is still there: a matrix of 85 MB is read once in PENDING steps. */
@@ -17,10 +18,11 @@ enum { PENDING = 32, TILE_ROWS = 4 };
 typedef struct {
     int columns, units, pending; /* still in the matrix; a unit is one or several neighbouring columns that leave together */
     int stride;                  /* floats from one row of a matrix to the next */
+    int rows;                    /* that lose the same columns */
     int widest;                  /* columns of the widest unit */
     float *inverse;              /* [columns][stride] lower triangle, as of the last `settle` */
     float *aside;                /* [PENDING][stride] each u since then */
-    float *weight;               /* [columns] */
+    float *weight;               /* [rows][stride] */
     float *block;                /* [units][widest][widest] each unit's part of the diagonal of H^-1, always up to date */
     float *key;                  /* [units] the least is next */
     float *bias;                 /* [units] 0; INFINITY: never again; -INFINITY: first of all */
@@ -80,7 +82,8 @@ static void settle(Row *row)
         memmove(row->block + units * area, row->block + unit * area, area * sizeof *row->block);
         units++;
         for (int from = first; from < last; from++, columns++) {
-            row->weight[columns] = row->weight[from];
+            for (int r = 0; r < row->rows; r++)
+                row->weight[r * stride + columns] = row->weight[r * stride + from];
             row->origin[columns] = row->origin[from];
             for (int k = 0; k < row->pending; k++)
                 row->aside[k * stride + columns] = row->aside[k * stride + from];
@@ -104,18 +107,21 @@ static void settle(Row *row)
     row->pending = 0;
 }
 
-/* Column p becomes `value` for good, the others of the row move. Gives the loss: half the growth of (w - v)^T H (w - v). */
+/* Column p becomes `value` for good in each row, the others move. Gives the loss: half the growth of (w - v)^T H (w - v), of all rows. */
 static float pin(Row *row, int p, float value)
 {
     float *u = row->aside + (size_t)row->pending * (size_t)row->stride;
     column(row, p, u);
-    float root = 1.0f / sqrtf(u[p]), error = row->weight[p] - value;
+    float root = 1.0f / sqrtf(u[p]), loss = 0.0f;
     for (int j = 0; j < row->columns; j++)
         u[j] *= root;
-    float step = error * root;
-    for (int j = 0; j < row->columns; j++)
-        row->weight[j] -= step * u[j];
-    row->weight[p] = value;
+    for (int r = 0; r < row->rows; r++) {
+        float *weight = row->weight + (size_t)r * (size_t)row->stride, step = (weight[p] - value) * root;
+        for (int j = 0; j < row->columns; j++)
+            weight[j] -= step * u[j];
+        weight[p] = value;
+        loss += 0.5f * step * step;
+    }
     if (row->widest == 1) {
         for (int j = 0; j < row->columns; j++)
             row->block[j] -= u[j] * u[j];
@@ -131,7 +137,7 @@ static float pin(Row *row, int p, float value)
     }
     row->gone[p] = 1;
     row->pending++;
-    return 0.5f * step * step;
+    return loss;
 }
 
 /* w^T B^-1 w of one unit, by the Cholesky factor of B; `factor` and `solved` are scratch. */
@@ -187,7 +193,7 @@ static void release(Row *row)
 }
 
 /* Room for rows of so many columns and units; 0 where memory is short. Zeroed once: padding is computed with, and must not be slow (denormals). */
-static int reserve(Row *row, int columns, int units, int widest)
+static int reserve(Row *row, int rows, int columns, int units, int widest)
 {
     size_t padded = (size_t)(columns + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
     memset(row, 0, sizeof *row);
@@ -195,7 +201,7 @@ static int reserve(Row *row, int columns, int units, int widest)
     row->widest = widest;
     row->inverse = calloc(padded * padded, sizeof(float));
     row->aside = calloc(PENDING * padded, sizeof(float));
-    row->weight = calloc(padded, sizeof(float));
+    row->weight = calloc((size_t)rows * padded, sizeof(float));
     row->block = calloc((size_t)units * (size_t)(widest * widest), sizeof(float));
     row->key = calloc((size_t)units, sizeof(float));
     row->bias = calloc((size_t)units, sizeof(float));
@@ -209,12 +215,14 @@ static int reserve(Row *row, int columns, int units, int widest)
     return 0;
 }
 
-static void begin(Row *row, const float *weight, const float *inverse, const int *start, int columns, int units)
+static void begin(Row *row, int rows, const float *weight, const float *inverse, const int *start, int columns, int units)
 {
+    row->rows = rows;
     row->columns = columns;
     row->units = units;
     row->pending = 0;
-    memcpy(row->weight, weight, (size_t)columns * sizeof *weight);
+    for (int r = 0; r < rows; r++)
+        memcpy(row->weight + (size_t)r * (size_t)row->stride, weight + (size_t)r * (size_t)columns, (size_t)columns * sizeof *weight);
     memcpy(row->start, start, ((size_t)units + 1) * sizeof *start);
     memset(row->gone, 0, (size_t)columns);
     for (int i = 0; i < columns; i++) {
@@ -231,38 +239,52 @@ static void begin(Row *row, const float *weight, const float *inverse, const int
     }
 }
 
-/* Prunes each row unit by unit, `steps` of them. group[unit] in 0 .. groups-1 loses at most limit[group] units.
- * order[rows][steps]: which unit went at each step; loss[rows][steps]: what that cost. 0: done; 1: no memory; 2: H^-1 is not positive definite. */
-int prune_rows(int rows, int columns, int units, int steps, int groups, const float *weight, const float *inverse, const int *start, const int *group,
-               const int *limit, int *order, float *loss)
+/* What it costs all rows that the unit leaves next: the loss, twice. `scratch` holds widest * (widest + 1) floats. */
+static float unit_loss(const Row *row, int unit, float *scratch)
+{
+    int first = row->start[unit], width = row->start[unit + 1] - first, widest = row->widest;
+    const float *block = row->block + (size_t)unit * (size_t)(widest * widest);
+    float sum = 0.0f;
+    for (int r = 0; r < row->rows; r++)
+        sum += group_loss(block, row->weight + (size_t)r * (size_t)row->stride + first, width, widest, scratch, scratch + widest * widest);
+    return sum;
+}
+
+/* Prunes rows unit by unit, `steps` of them, each `together` of neighbouring rows alike. group[unit] in 0 .. groups-1 loses at most limit[group]
+ * units. Of each bundle of rows, order[bundles][steps]: which unit went at each step; loss[bundles][steps]: what that cost its rows.
+ * 0: done; 1: no memory; 2: H^-1 is not positive definite. */
+int prune_rows(int rows, int together, int columns, int units, int steps, int groups, const float *weight, const float *inverse, const int *start,
+               const int *group, const int *limit, int *order, float *loss)
 {
     int widest = 1, status = 0;
     for (int unit = 0; unit < units; unit++)
         widest = start[unit + 1] - start[unit] > widest ? start[unit + 1] - start[unit] : widest;
     Row row;
-    if (!reserve(&row, columns, units, widest))
+    if (!reserve(&row, together, columns, units, widest))
         return 1;
     int *left = malloc((size_t)groups * sizeof *left);
     float *scratch = malloc((size_t)(widest * widest + widest) * sizeof *scratch);
     status = left && scratch ? 0 : 1;
-    for (int r = 0; r < rows && !status; r++) {
-        begin(&row, weight + (size_t)r * (size_t)columns, inverse, start, columns, units);
+    for (int r = 0; r < rows && !status; r += together, order += steps, loss += steps) {
+        begin(&row, together < rows - r ? together : rows - r, weight + (size_t)r * (size_t)columns, inverse, start, columns, units);
         memcpy(left, limit, (size_t)groups * sizeof *left);
         for (int step = 0; step < steps; step++) {
-            if (widest == 1)
+            if (widest == 1) {
+                memset(row.key, 0, (size_t)row.units * sizeof *row.key);
+                for (int k = 0; k < row.rows; k++)
+                    for (int i = 0; i < row.units; i++)
+                        row.key[i] += row.weight[k * row.stride + i] * row.weight[k * row.stride + i];
                 for (int i = 0; i < row.units; i++)
-                    row.key[i] = row.weight[i] * row.weight[i] / row.block[i] + row.bias[i];
-            else
+                    row.key[i] = row.key[i] / row.block[i] + row.bias[i];
+            } else
                 for (int i = 0; i < row.units; i++)
-                    row.key[i] = row.bias[i] > 0.0f ? INFINITY
-                                                    : group_loss(row.block + (size_t)i * (size_t)(widest * widest), row.weight + row.start[i],
-                                                                 row.start[i + 1] - row.start[i], widest, scratch, scratch + widest * widest);
+                    row.key[i] = row.bias[i] > 0.0f ? INFINITY : unit_loss(&row, i, scratch);
             int next = least(row.key, row.units);
             if (next < 0) {
                 status = 2;
                 break;
             }
-            order[(size_t)r * (size_t)steps + (size_t)step] = row.name[next];
+            order[step] = row.name[next];
             if (--left[group[row.name[next]]] == 0)
                 for (int i = 0; i < row.units; i++)
                     if (group[row.name[i]] == group[row.name[next]])
@@ -277,7 +299,7 @@ int prune_rows(int rows, int columns, int units, int steps, int groups, const fl
             float sum = 0.0f;
             for (int p = row.start[next]; p < row.start[next + 1]; p++)
                 sum += pin(&row, p, 0.0f);
-            loss[(size_t)r * (size_t)steps + (size_t)step] = sum;
+            loss[step] = sum;
             if (row.pending == PENDING)
                 settle(&row);
         }
@@ -294,11 +316,11 @@ int quantize_rows(int rows, int columns, float *weight, const float *inverse, co
 {
     Row row;
     int status = 0;
-    if (!reserve(&row, columns, columns, 1))
+    if (!reserve(&row, 1, columns, columns, 1))
         return 1;
     for (int r = 0; r < rows && !status; r++) {
         float *out = weight + (size_t)r * (size_t)columns, step = scale[r], within = 0.5001f * step;
-        begin(&row, out, inverse, start, columns, columns);
+        begin(&row, 1, out, inverse, start, columns, columns);
         for (int i = 0; i < columns; i++)
             row.bias[i] = out[i] == 0.0f ? -INFINITY : 0.0f;
         for (int done = 0; done < columns; done++) {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt
 
 from harness.compression import Compressed
+from harness.compression.numerics.tuning import Tuning
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,14 +89,40 @@ class PostTraining:
             context.log("validation", stage="final", **context.evaluate(network))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surgery(PostTraining, Tuning):
+    """Parameters of those that remove weights: what is left may be trained afterwards."""
+
+    fine_tune_epochs: Annotated[int, Ge(0)] = 0
+    """Epochs of training in the end, in which what left stays zero."""
+
+    def check_trainable(self, bits: object) -> None:
+        """ValueError where training would undo what `bits` asks for."""
+        if self.fine_tune_epochs and bits:
+            raise ValueError(
+                "training moves weights off the grids of `bits`: leave out `fine_tune_epochs` or `bits`, or see `qat`"
+            )
+
+    def fine_tune(self, network: nn.Module, dense: nn.Module, chosen: Chosen, context: Context) -> None:
+        """In place, if that is asked for; the dense network may teach."""
+        from harness.compression.numerics.retrain import retrain
+
+        if self.fine_tune_epochs:
+            masks = {name: network.get_parameter(f"{name}.weight") != 0 for name, option in chosen.items() if option.sparsity}
+            retrain(network, masks, dense, context, self)
+            context.log("validation", stage="final", **context.evaluate(network))
+
+
 Plan = Mapping[str, "Sequence[Option]"]
 """Layer -> what may be done to it."""
+Chosen = Mapping[str, "Option"]
+"""Layer -> what is done to it."""
 
 
 def uniform(
     method: PostTraining, module: nn.Module, data: Data, context: Context, option: Callable[[Layer], Option | str]
-) -> Compressed:
-    """Every layer by its one option, or left alone for the reason that stands there."""
+) -> tuple[nn.Module, Chosen, dict[str, str]]:
+    """Every layer by its one option, or left alone for the reason that stands there: the network, what was done, and why not."""
     from harness.compression.numerics.surgery import UNREACHED, operations, remembered
 
     dense = copy.deepcopy(module).eval()
@@ -110,13 +137,10 @@ def uniform(
         (chosen[operation.name],) = plan[operation.name]
         context.log("layer", name=operation.name, option=str(chosen[operation.name]), error=operation.error(weight))
     method.finish(network, dense, inputs, context)
-    left_alone |= {name: UNREACHED for name in plan if name not in chosen}
-    return made(network, chosen, left_alone, data, context)
+    return network, chosen, left_alone | {name: UNREACHED for name in plan if name not in chosen}
 
 
-def made(
-    network: nn.Module, chosen: Mapping[str, Option], left_alone: dict[str, str], data: Data, context: Context
-) -> Compressed:
+def made(network: nn.Module, chosen: Chosen, left_alone: dict[str, str], data: Data, context: Context) -> Compressed:
     """With claims that count each layer's own bits, the scales of its grids and the indices of its zeros."""
     from harness.compression.numerics.counting import claims
     from harness.compression.numerics.surgery import scales, stored_bits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -64,6 +65,10 @@ class Regularity:
 
     def check_sparsity(self, sparsity: float) -> None:
         """UserError unless this share of the weights can be removed."""
+
+    def strengths(self, sparsities: Iterable[float], /) -> tuple[float, ...]:
+        """The shares that may be asked for, of those given; 2:4 and the like have one of their own."""
+        return tuple(sorted(sparsities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +287,9 @@ class NOfM(Regularity):
     def applies_to(self, layer: Layer) -> str | None:
         inputs = layer.weight.shape[1]
         return f"`{self}`: {inputs} input channels are no multiple of {self.m}" if inputs % self.m else None
+
+    def strengths(self, _: Iterable[float], /) -> tuple[float, ...]:
+        return (1 - self.n / self.m,)
 
     def check_sparsity(self, sparsity: float) -> None:
         if abs(sparsity - (1 - self.n / self.m)) > 1e-9:

@@ -36,13 +36,18 @@ def prune_and_retrain(
     apply_masks(network, masks)
     context.log("validation", stage="pruned", **context.evaluate(network, examples))
     if tuning.fine_tune_epochs:
-        context.train(
-            network,
-            tuning.recipe(context, tuning.fine_tune_epochs),
-            loss=tuning.loss(dense, context),
-            after_step=lambda trained: apply_masks(trained, masks),
-        )
+        retrain(network, masks, dense, context, tuning)
     if bn_samples:
         inputs = torch.tensor(calibration_inputs(data, bn_samples, context.rng("calibration")))
         context.log("bn_reset", layers=reset_batchnorm(network, inputs))
     context.log("validation", stage="final", **context.evaluate(network, examples))
+
+
+def retrain(network: nn.Module, masks: Mapping[str, torch.Tensor], dense: nn.Module, context: Context, tuning: Tuning) -> None:
+    """In place; what a mask removes stays zero. `dense` may teach."""
+    context.train(
+        network,
+        tuning.recipe(context, tuning.fine_tune_epochs),
+        loss=tuning.loss(dense, context),
+        after_step=lambda trained: apply_masks(trained, masks),
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from harness.compression import Tensors
 from harness.compression.numerics.fake_quant import Affine, affine
 from harness.compression.numerics.layers import kind, traced
 
@@ -67,16 +68,18 @@ class FakeQuantize(nn.Module):
         return f"scale={self.grid.scale:g}, zero_point={self.grid.zero_point}"
 
 
-def simulated(module: nn.Module, inputs: torch.Tensor) -> fx.GraphModule:
+def simulated(module: nn.Module, inputs: torch.Tensor, tensors: Tensors = "all") -> fx.GraphModule:
     """A copy of the module that rounds at its quantization points; ranges are those that `inputs` [n, ...] give in float."""
     graph = _without_identities(traced(module))
-    for node, (low, high) in observed_ranges(graph, quantization_points(graph), inputs).items():
+    points = quantization_points(graph) if tensors == "all" else linear_inputs(graph)
+    for node, (low, high) in observed_ranges(graph, points, inputs).items():
+        readers = [reader for reader in node.users if tensors == "all" or kind(graph, reader) is nn.Linear]
         name = f"quantize_{node.name}"
         graph.add_submodule(name, FakeQuantize(affine(low, high)))
         with graph.graph.inserting_after(node):
             rounded = graph.graph.call_module(name, (node,))
-        node.replace_all_uses_with(rounded)
-        rounded.args = (node,)  # replaced too, a line above
+        for reader in readers:
+            reader.replace_input_with(node, rounded)
     graph.graph.lint()
     graph.recompile()
     return graph.eval()
@@ -92,6 +95,12 @@ def quantization_points(graph: fx.GraphModule) -> list[fx.Node]:
         fused = node.op != "placeholder" and len(readers) == 1 and kind(graph, readers[0]) in CLIPPING
         points.append(readers[0] if fused else node)
     return points
+
+
+def linear_inputs(graph: fx.GraphModule) -> list[fx.Node]:
+    """Nodes whose tensor goes into a linear layer."""
+    layers = [node for node in graph.graph.nodes if kind(graph, node) is nn.Linear]
+    return list(dict.fromkeys(given for layer in layers for given in layer.all_input_nodes))
 
 
 def observed_ranges(graph: fx.GraphModule, points: list[fx.Node], inputs: torch.Tensor) -> dict[fx.Node, tuple[float, float]]:

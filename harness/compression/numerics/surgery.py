@@ -119,7 +119,7 @@ class Operation:
         option.regularity.check_sparsity(option.sparsity)
         units = len(found.order) * len(of.group)
         removed = found.order.numel() if isinstance(option.regularity, NOfM) else round(option.sparsity * units)
-        return obs.kept_weights(obs.kept_units(found, len(of.group), removed), of)
+        return obs.kept_weights(obs.kept_units(found, len(of.group), removed), of, len(self.weight))
 
 
 UNREACHED = "the network never calls it: its weight is used elsewhere"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.train import Loss, Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: a method may have another base that has them
 class Tuning:
     """Parameters that every method has which fine-tunes."""
 

@@ -55,7 +55,10 @@ class SshChannel:
             raise BrokenPipeError(str(error)) from error
 
     def end_input(self) -> None:
-        self._channel.shutdown_write()
+        try:
+            self._channel.shutdown_write()
+        except (EOFError, paramiko.SSHException) as error:
+            raise BrokenPipeError(str(error)) from error
 
     def receive(self, timeout_s: float) -> Heard:
         if not self._is_ready() and not self._is_over:

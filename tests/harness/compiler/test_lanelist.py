@@ -44,16 +44,18 @@ def test_a_list_holds_every_weight_once(groups: int, outputs: int, density: floa
 def test_groups_fill_all_lanes(n: int, m: int) -> None:
     mask = grouped(n, m, 64, 32) != 0
     assert lane_entries(mask).tolist() == [[n * 16 // m] * 4] * 2
-    assert takes_lanes(mask, 64, 28, ANY_VECTORS)
+    assert takes_lanes(mask[None, None], 28, ANY_VECTORS)
 
 
 def test_what_does_not_pay_stays_as_it_is() -> None:
-    assert not takes_lanes(grouped(3, 4, 64, 32) != 0, 64, 28, ANY_VECTORS)
-    assert not takes_lanes(np.ones((64, 32), bool), 64, 28, ANY_VECTORS)
+    assert not takes_lanes(grouped(3, 4, 64, 32)[None, None] != 0, 28, ANY_VECTORS)
+    assert not takes_lanes(np.ones((1, 1, 64, 32), bool), 28, ANY_VECTORS)
     blocks = np.repeat(np.random.default_rng(0).random((64, 2)) < 0.25, 16, 1)
-    assert not takes_lanes(blocks, 64, 28, ANY_VECTORS)  # whole blocks are empty: a list needs no selection
-    assert np.isinf(lane_cost(grouped(1, 4, 72, 32) != 0, 24, ANY_VECTORS))  # 16 channels would be of two places
-    assert np.isinf(lane_cost(grouped(1, 4, 64, 32) != 0, 64, Vectors(8, 12)))
+    assert not takes_lanes(blocks[None, None], 28, ANY_VECTORS)  # whole blocks are empty: a list needs no selection
+    assert np.isinf(
+        lane_cost(grouped(1, 4, 72, 32).reshape(1, 3, 24, 32) != 0, ANY_VECTORS)
+    )  # 16 channels would be of two places
+    assert np.isinf(lane_cost(grouped(1, 4, 64, 32)[None, None] != 0, Vectors(8, 12)))
 
 
 SIZES = [
@@ -70,7 +72,7 @@ SIZES = [
 def test_every_layer_answers_as_the_interpreter_does(
     run_c: Callable[..., list[Array]], same: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setitem(COSTS, "float32", Costs(1e9, 1e9, {}, 0))
+    monkeypatch.setitem(COSTS, "float32", Costs(1e9, 1e9, lanes=0))
     rng, inputs, constants, nodes = np.random.default_rng(0), {}, {}, []
     for i, (width, channels, outputs, window, batch) in enumerate(SIZES):
         entries = window.kernel[0] * window.kernel[1] * channels

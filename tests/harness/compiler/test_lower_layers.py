@@ -13,7 +13,7 @@ import pytest
 from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph, Node, Type
 from harness.compiler.lower import lowered
-from harness.compiler.operators import Clamp, Conv, Dense, Requantize, Window
+from harness.compiler.operators import Clamp, Conv, Dense, MatMul, Requantize, Window
 from harness.errors import Unsupported
 
 Array = npt.NDArray[Any]
@@ -99,6 +99,25 @@ COMPILERS = {
     "qemu-arm": (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"),
     "qemu-riscv64": (*ZIG, "riscv64-linux-musl"),
 }
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_products_of_matrices_of_any_size(run_c: Callable[..., list[Array]], same: Any, lanes: int) -> None:
+    """Rows and columns below a tile, just one, one and a bit, several; depths of one and more."""
+    sizes = [(1, 1, 1), (1, 7, 16), (5, 1, 17), (28, 3, 15), (29, 2, 33), (57, 5, 48), (6, 9, 4)]
+    rng = np.random.default_rng(0)
+    nodes: list[Node] = []
+    given: Arrays = {}
+    for index, (rows, depth, columns) in enumerate(sizes):
+        given |= {f"a{index}": rng.standard_normal((2, rows, depth), np.float32)}
+        given |= {f"b{index}": rng.standard_normal((1, depth, columns), np.float32)}
+        nodes.append(Node(MatMul(), (f"a{index}", f"b{index}"), f"y{index}", f"product{index}"))
+    types = {name: Type("float32", array.shape) for name, array in given.items()}
+    graph = Graph.of(types, [node.output for node in nodes], nodes, {})
+    found = run_c(graph, given, (*PLAIN, f"-DHK_LANES={lanes}"))
+    for got, wanted, size in zip(found, interpret(graph, given).values(), sizes, strict=True):
+        same(got, wanted, str(size), 1e-5)
 
 
 @pytest.mark.toolchain

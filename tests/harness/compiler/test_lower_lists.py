@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.compiler import lower_layers
+from harness.compiler import choice, lower_layers
 from harness.compiler.choice import ANY_VECTORS, COSTS, Costs, Vectors
 from harness.compiler.emit import emitted
 from harness.compiler.interpret import interpret
@@ -106,6 +106,27 @@ def test_every_layer_is_a_list_and_answers_alike_in_either_order(
         agree(run_c(graph, given), graph, given, same, f"by_tile={by_tile}", is_integer=is_integer)
 
 
+@pytest.fixture
+def kernels_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whatever can run as lists of kernels does."""
+    monkeypatch.setitem(COSTS, "float32", Costs(1e6, 1e6, kernels=0))
+    monkeypatch.setattr(choice, "KERNEL_SUMS", 1)
+
+
+@pytest.mark.usefixtures("kernels_are_free")
+def test_kernels_of_few_patterns_answer_alike_in_either_order(
+    run_c: Callable[..., list[Array]], same: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whole kernels and of others, in windows with strides and dilations, and in vectors that are narrower than tiles were chosen for."""
+    graph, given = layers(is_integer=False)
+    forms = [layer["format"] for layer in emitted(graph).facts["layers"]]
+    assert sum("pattern" in form for form in forms) >= 3, forms
+    for by_tile, most in ((True, 28), (False, 10)):
+        monkeypatch.setattr(lower_layers, "is_by_tile", lambda *_, answer=by_tile: answer)
+        monkeypatch.setattr(lower_layers, "most_places", lambda _, answer=most: answer)
+        agree(run_c(graph, given), graph, given, same, f"by_tile={by_tile}", is_integer=False)
+
+
 WIDE = pytest.param(16, marks=pytest.mark.nightly)
 """GCC takes long over vectors that are wider than the machine's."""
 
@@ -119,20 +140,27 @@ def test_vectors_of_every_width(run_c: Callable[..., list[Array]], same: Any, la
 
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-O3", "-static", "-target")
-NEON = Vectors(4, 28)
+NEON = Vectors(4, 28, by_lane=True)
 MACHINES = [
     pytest.param("native", ("gcc", "-O1", "-march=native"), ANY_VECTORS),
     pytest.param("native", ("gcc", "-O1", "-march=native"), NEON),  # made for a CPU with narrower vectors
     pytest.param("qemu-aarch64", (*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a72"), NEON),
     pytest.param("qemu-aarch64", (*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a76"), NEON, marks=pytest.mark.nightly),
-    pytest.param("qemu-arm", (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), Vectors(4, 12), marks=pytest.mark.nightly),
+    pytest.param(
+        "qemu-arm", (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), Vectors(4, 12, by_lane=True), marks=pytest.mark.nightly
+    ),
     pytest.param("qemu-riscv64", (*ZIG, "riscv64-linux-musl"), ANY_VECTORS, marks=pytest.mark.nightly),
 ]
 
 
 @pytest.mark.parametrize(("machine", "compiler", "vectors"), MACHINES)
 def test_every_instruction_set_answers_alike(
-    run_c: Callable[..., list[Array]], same: Any, machine: str, compiler: tuple[str, ...], vectors: Vectors
+    run_c: Callable[..., list[Array]],
+    same: Any,
+    request: pytest.FixtureRequest,
+    machine: str,
+    compiler: tuple[str, ...],
+    vectors: Vectors,
 ) -> None:
     """This machine's own with all it has, and others under qemu: blocks are as narrow as their vectors."""
     runner = () if machine == "native" else (machine,)
@@ -141,6 +169,9 @@ def test_every_instruction_set_answers_alike(
     for is_integer in (False, True):
         graph, given = layers(is_integer=is_integer)
         agree(run_c(graph, given, compiler, runner, vectors), graph, given, same, machine, is_integer=is_integer)
+    request.getfixturevalue("kernels_are_free")
+    graph, given = layers(is_integer=False)
+    agree(run_c(graph, given, compiler, runner, vectors), graph, given, same, f"{machine}, kernels", is_integer=False)
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(6, 1), (8, 2)])

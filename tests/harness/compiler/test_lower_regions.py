@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -35,9 +36,9 @@ SIZES = [
 image whose last row and column are borders only."""
 
 
-def layers(lanes: int) -> tuple[Graph, Arrays, Graph]:
+def layers(lanes: int, ways: int = 0) -> tuple[Graph, Arrays, Graph]:
     """A layer of each size, every second with a clamp and a residual, over regions; what is given; and the same with channels last. The
-    last layer has no weight left."""
+    last layer has no weight left. Kernels keep their weights in so many ways, some of them one weight less; 0: in any."""
     rng = np.random.default_rng(0)
     inputs: dict[str, Type] = {}
     given: Arrays = {}
@@ -52,6 +53,9 @@ def layers(lanes: int) -> tuple[Graph, Arrays, Graph]:
         given |= {name: rng.standard_normal(inputs[name].shape, np.float32) for name in (x, r)}
         filters = (*window.kernel, channels, outputs)
         kept = rng.random(filters) < (0.3 if index < len(SIZES) - 1 else 0)
+        if ways and kept.any() and math.prod(window.kernel) > 1:
+            patterns = rng.random((ways, *window.kernel)) < 0.5
+            kept = patterns[rng.integers(0, ways, filters[2:])].transpose(2, 3, 0, 1) & (rng.random(filters) < 0.9)
         weights = rng.standard_normal(filters) * kept
         constants |= {w: weights.astype(np.float32), b: rng.standard_normal(outputs, np.float32)}
         clamp = Clamp(-0.5, 2) if index % 2 else Clamp()
@@ -98,6 +102,23 @@ def test_lists_of_every_width_answer_alike_in_one_slab_and_in_many(
     agree(run_c(graph, given), graph, given, oracle, same, f"{filters} outputs")
 
 
+def patterned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels by their patterns wherever they are so few, and single weights elsewhere."""
+    monkeypatch.setitem(COSTS, "float32", Costs(1e9, 1e9, {1: 1e6}, patterns=1.0))
+
+
+@pytest.mark.parametrize("ways", [1, 3])
+def test_kernels_of_few_patterns(
+    run_c: Callable[..., list[Array]], same: Any, monkeypatch: pytest.MonkeyPatch, ways: int
+) -> None:
+    """Of windows with every stride and dilation that regions allow, under the sanitizers."""
+    patterned(monkeypatch)
+    graph, given, oracle = layers(16, ways)
+    forms = [found["format"] for found in emitted(graph).facts["layers"] if found["macs"]]
+    assert sum("patterns" in form for form in forms) >= 4 and any("patterns" not in form for form in forms)
+    agree(run_c(graph, given), graph, given, oracle, same, f"{ways} patterns")
+
+
 WIDE = pytest.param(16, marks=pytest.mark.nightly)
 """GCC takes long over vectors that are wider than the machine's."""
 
@@ -110,22 +131,32 @@ def test_vectors_of_every_width(run_c: Callable[..., list[Array]], same: Any, la
 
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-O3", "-static", "-target")
-NEON = Vectors(4, 28)
+NEON = Vectors(4, 28, by_lane=True)
 MACHINES = [
     pytest.param("native", ("gcc", "-O1", "-march=native"), ANY_VECTORS),
     pytest.param("native", ("gcc", "-O1", "-march=native"), NEON),  # made for a CPU with narrower vectors
     pytest.param("qemu-aarch64", (*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a72"), NEON),
-    pytest.param("qemu-arm", (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), Vectors(4, 12), marks=pytest.mark.nightly),
+    pytest.param(
+        "qemu-arm", (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), Vectors(4, 12, by_lane=True), marks=pytest.mark.nightly
+    ),
     pytest.param("qemu-riscv64", (*ZIG, "riscv64-linux-musl"), ANY_VECTORS, marks=pytest.mark.nightly),
 ]
 
 
 @pytest.mark.parametrize(("machine", "compiler", "vectors"), MACHINES)
 def test_every_instruction_set_answers_alike(
-    run_c: Callable[..., list[Array]], same: Any, machine: str, compiler: tuple[str, ...], vectors: Vectors
+    run_c: Callable[..., list[Array]],
+    same: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    compiler: tuple[str, ...],
+    vectors: Vectors,
 ) -> None:
     runner = () if machine == "native" else (machine,)
     if runner and shutil.which(machine) is None:
         pytest.skip(f"no {machine} here")
     graph, given, oracle = layers(vectors.lanes)
     agree(run_c(graph, given, compiler, runner, vectors), graph, given, oracle, same, machine)
+    patterned(monkeypatch)
+    graph, given, oracle = layers(vectors.lanes, 3)
+    agree(run_c(graph, given, compiler, runner, vectors), graph, given, oracle, same, f"{machine}, patterns")

@@ -27,8 +27,8 @@ def test_a_file_becomes_c_with_its_inputs_sizes_inside(network: Callable[..., Pa
         ("x86_64", "x86_64_v3", Vectors(8, 12)),
         ("x86_64", "sandybridge", Vectors(8, 12, can_look_up=False)),
         ("x86_64", "baseline", Vectors(4, 12, can_look_up=False)),
-        ("aarch64", "cortex_a72", Vectors(4, 28, can_look_up=False)),
-        ("armv7l", "cortex_a7", Vectors(4, 12, can_look_up=False)),
+        ("aarch64", "cortex_a72", Vectors(4, 28, can_look_up=False, by_lane=True)),
+        ("armv7l", "cortex_a7", Vectors(4, 12, can_look_up=False, by_lane=True)),
     ],
 )
 def test_the_compiler_says_which_vectors_a_device_has(isa: str, cpu: str, vectors: Vectors, compiler_cache: None) -> None:

@@ -441,6 +441,12 @@ def checked(
 SANITIZED = ("gcc", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FUNCTIONS = ("-DHK_INLINE=static __attribute__((unused))", "-Wno-unused-function")
 NATIVE = (sys.executable, "-m", "ziglang", "cc", "-O2", "-mcpu=native", *FLAGS)
+FORCED = {
+    "regions": Costs(1e9, 1e9, {1: 0.0}),
+    "patterns": Costs(1e9, 1e9, {1: 1e-6}, patterns=0.0),
+    "kernels": Costs(1e9, 1e9, kernels=0.0),
+}
+"""What floats cost where all that can run over regions does, as single weights or as kernels of few patterns, or all that can as such kernels."""
 HOW = [
     pytest.param(SANITIZED + FUNCTIONS, 2000 if IS_NIGHTLY else 16, id="sanitized"),
     pytest.param((*NATIVE, *FUNCTIONS, "-Wno-pass-failed"), 2000 if IS_NIGHTLY else 8, id="native", marks=pytest.mark.nightly),
@@ -451,7 +457,7 @@ HOW = [
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize(("compiler", "count"), HOW)
-@pytest.mark.parametrize("lists", ["chosen", "forced", pytest.param("regions", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("lists", ["chosen", "forced", *(pytest.param(way, marks=pytest.mark.nightly) for way in FORCED)])
 def test_random_networks_in_c(
     file_of: Callable[[Sketch], Path],
     run_c: Callable[..., list[Array]],
@@ -462,11 +468,11 @@ def test_random_networks_in_c(
     count: int,
     lists: str,
 ) -> None:
-    """In one half all layers that can run as lists do, in another all that can run over regions."""
+    """In one half all layers that can run as lists do, in others what `FORCED` says."""
     for dtype in COSTS if lists == "forced" else ():
         monkeypatch.setitem(COSTS, dtype, Costs(0, 0))
-    if lists == "regions":
-        monkeypatch.setitem(COSTS, "float32", Costs(1e9, 1e9, {1: 0.0}))
+    if lists in FORCED:
+        monkeypatch.setitem(COSTS, "float32", FORCED[lists])
         monkeypatch.setattr(regions, "MOVE", 0.0)
     seeds = range(count // 2) if lists == "chosen" else range(count // 2, count)
     for start in range(seeds.start, seeds.stop, TOGETHER):

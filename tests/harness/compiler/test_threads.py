@@ -123,8 +123,10 @@ def test_threads_do_not_race(run_c: Callable[..., list[Array]], monkeypatch: pyt
 
 MACHINES = [
     pytest.param("native", ("gcc", "-O1", "-march=native", "-Wno-psabi"), Vectors()),
-    pytest.param("qemu-aarch64", (*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a72"), Vectors(4, 28)),
-    pytest.param("qemu-arm", (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), Vectors(4, 12), marks=pytest.mark.nightly),
+    pytest.param("qemu-aarch64", (*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a72"), Vectors(4, 28, by_lane=True)),
+    pytest.param(
+        "qemu-arm", (*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), Vectors(4, 12, by_lane=True), marks=pytest.mark.nightly
+    ),
     pytest.param("qemu-riscv64", (*ZIG, "riscv64-linux-musl"), Vectors(), marks=pytest.mark.nightly),
 ]
 

@@ -22,6 +22,7 @@ from harness.compression.numerics.layers import weighted_layers
 from harness.context import Context
 from harness.criterion import CLASSIFICATION
 from harness.data.digits import DATA
+from harness.models.networks.onnx_network import network_of
 from harness.train import Recipe
 
 pytestmark = pytest.mark.torch
@@ -79,6 +80,29 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def dense(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Claims:
     context = Context(5, DATA(), RECIPE, CLASSIFICATION, tmp_path_factory.mktemp("journal"))
     return method("float32").compress(case.module, DATA(), context).members[0].claims
+
+
+@pytest.fixture(scope="module")
+def imported(cnn: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
+    """A network of which nothing is left but its ONNX file."""
+    path = tmp_path_factory.mktemp("file") / "cnn.onnx"
+    x = torch.tensor(DATA().load("test").inputs[:2])
+    batch = ({0: torch.export.Dim("batch")},)
+    torch.onnx.export(copy.deepcopy(cnn).eval(), (x,), str(path), dynamo=True, dynamic_shapes=batch, verbose=False)
+    return network_of(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_that_came_as_a_file_is_as_good_as_any(name: str, imported: nn.Module, tmp_path: Path) -> None:
+    compressed = method(name).compress(imported, DATA(), Context(5, DATA(), RECIPE, CLASSIFICATION, tmp_path))
+    layers = set(weighted_layers(imported))
+    assert layers - set(compressed.left_alone), "some of it is changed"
+    x = torch.tensor(DATA().load("test").inputs[:5])
+    for member in compressed.members:
+        with torch.no_grad():
+            assert member.reference(x).shape == (5, 10)
+        torch.export.export(member.module, (x[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
 def test_the_folder_holds_the_methods_that_are_promised() -> None:
@@ -157,8 +181,9 @@ def test_a_killed_compression_goes_on_where_it_was_and_ends_with_the_same_bits(n
     def compress(journal: str, kill_at: int | None = None) -> tuple[Compressed, list[float]]:
         shares: list[float] = []
 
-        def on_progress(_what: str, share: float) -> None:
-            shares.append(share)
+        def on_progress(what: str, share: float) -> None:
+            if what == "train":
+                shares.append(share)
             if len(shares) == kill_at:
                 raise KilledError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
@@ -68,11 +69,39 @@ def test_what_each_layer_gets_errs_less_than_all_layers_alike_within_the_same_bu
 
 
 def test_a_layer_that_the_regularity_does_not_fit_may_still_take_fewer_bits(cnn: nn.Module, new_context: NewContext) -> None:
-    method = METHOD(budget=0.2, resource="bytes", regularity="2:4", sparsities=(0.5,), bits=(4,), **FEW)
+    method = METHOD(budget=0.2, resource="bytes", regularities=("2:4",), bits=(4,), **FEW)
     options = chosen(method.compress(cnn, DATA(), new_context()))["options"]
     assert options["conv1"] in ("dense", "dense, 4 bit")  # one input channel
-    left = METHOD(budget=0.9, regularity="2:4", sparsities=(0.5,), **FEW).compress(cnn, DATA(), new_context()).left_alone
+    left = METHOD(budget=0.9, regularities=("2:4",), **FEW).compress(cnn, DATA(), new_context()).left_alone
     assert "no multiple of 4" in left["conv1"]
+
+
+def test_each_layer_gets_the_regularity_that_costs_it_least(cnn: nn.Module, new_context: NewContext) -> None:
+    """Single weights always err less than blocks of as many; 2:4 has its own strength beside them."""
+    both = METHOD(budget=0.4, regularities=("block-punched 4x1", "unstructured", "2:4"), sparsities=(0.7,), **FEW)
+    compressed = both.compress(cnn, DATA(), new_context())
+    database = compressed.log[0]["errors"]
+    assert set(database["conv3"]) == {"dense", "unstructured 0.7", "block-punched 4x1 0.7", "2:4 0.5"}
+    assert all(
+        options["unstructured 0.7"] < options["block-punched 4x1 0.7"] for options in database.values() if len(options) > 2
+    )
+    assert not any("4x1" in option for option in chosen(compressed)["options"].values())
+
+
+def test_what_surgery_removed_stays_away_while_the_rest_is_trained(cnn: nn.Module, new_context: NewContext) -> None:
+    given = {"budget": 0.3, "sparsities": (0.7, 0.9), **FEW}
+    untrained = METHOD(**given).compress(cnn, DATA(), new_context()).members[0]
+    (member,) = (compressed := METHOD(fine_tune_epochs=1, **given).compress(cnn, DATA(), new_context())).members
+    assert member.claims == untrained.claims
+    (weight, before) = (network.module.get_parameter("conv3.weight") for network in (member, untrained))
+    assert torch.equal(weight == 0, before == 0) and not torch.equal(weight, before)
+    stages = {event["stage"]: event["loss"] for event in compressed.log if event["event"] == "validation"}
+    assert stages["final"] < stages["compressed"]
+
+
+def test_training_goes_with_no_grid() -> None:
+    with pytest.raises(ValueError, match="off the grids of `bits`"):
+        METHOD(budget=0.3, resource="bytes", bits=(4,), fine_tune_epochs=1)
 
 
 def test_a_budget_that_nothing_keeps_is_a_user_error(cnn: nn.Module, new_context: NewContext) -> None:
@@ -120,7 +149,7 @@ def test_a_table_of_another_network_is_refused_before_anything_is_solved(
 
 def test_no_option_for_all_layers_alike_is_a_user_error_and_no_mixture(cnn: nn.Module, new_context: NewContext) -> None:
     """The stem's one input channel takes no 2:4: with 2:4 and 2 bits for all that take it, its weights stay float32 and are too many."""
-    given = {"budget": 0.073, "resource": "bytes", "regularity": "2:4", "sparsities": (0.5,), "bits": (2, 8), **FEW}
+    given = {"budget": 0.073, "resource": "bytes", "regularities": ("2:4",), "bits": (2, 8), **FEW}
     assert chosen(METHOD(choose="error", **given).compress(cnn, DATA(), new_context()))["options"]["conv1"] == "dense, 2 bit"
     with pytest.raises(UserError, match="all layers take alike"):
         METHOD(choose="uniform", **given).compress(cnn, DATA(), new_context())

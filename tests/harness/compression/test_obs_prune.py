@@ -105,7 +105,7 @@ def test_more_calibration_than_there_is_is_a_user_error(cnn: nn.Module, new_cont
 @pytest.mark.parametrize(
     ("regularity", "message"),
     [
-        ("1x4", "every filter is pruned by itself"),
+        ("pattern", "surgery removes single weights"),
         ("2:5:9", "unknown regularity"),
         ("3:4", r"removes 0\.25 of the weights, not 0\.5"),
         ("block-punched 1x64", "up to 32 weights"),

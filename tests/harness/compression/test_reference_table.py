@@ -70,6 +70,8 @@ SETTINGS = (
     Setting("1:4", Option(0.75, parse("1:4")), ("plain", "obs"), {"plain": (25.6, 61.1), "obs": (74.8, 82.3)}),
     Setting("2:4 and 4-bit weights", Option(0.5, parse("2:4"), 4), ("plain", "obs"), {}),
     Setting("50 % in blocks of 4 channels", Option(0.5, parse("block-punched 1x4")), ("plain", "obs"), {}),
+    Setting("50 % in blocks of 16 filters", Option(0.5, parse("block-punched 16x1")), ("plain", "refit", "obs"), {}),
+    Setting("50 % in kernels of 16 filters", Option(0.5, parse("1x16")), ("plain", "refit", "obs"), {}),
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.compression import Quantization
-from harness.errors import BuildError
+from harness.errors import BuildError, Unsupported
 from harness.forms import onnx as form
 from harness.forms.form import Source
 
@@ -55,7 +55,7 @@ def test_mean_over_the_map_becomes_a_pooling(
     written = form.write_float(Source(Mean().eval(), np.zeros((1, 4, 3, 5), np.float32), 2), tmp_path)
     assert sorted(written.facts["ops"]) == sorted(expected)
     x = np.random.default_rng(0).standard_normal((2, 4, 3, 5), np.float32)
-    assert np.allclose(form.answer(written.path, x), x.mean((2, 3), keepdims=keepdims), atol=1e-6)
+    assert np.allclose(form.answer(written.path, [x])[0], x.mean((2, 3), keepdims=keepdims), atol=1e-6)
 
 
 @pytest.mark.parametrize(("axes", "shape"), [((1, 2), (4, 3, 5)), ((3,), (4, 3, 5)), ((1, 2), (4, 3))])
@@ -70,7 +70,7 @@ def test_any_other_mean_is_left_alone(tmp_path: Path, axes: tuple[int, ...], sha
     written = form.write_float(Source(Mean().eval(), np.zeros((1, *shape), np.float32), 2), tmp_path)
     assert "GlobalAveragePool" not in written.facts["ops"]
     x = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
-    assert np.allclose(form.answer(written.path, x), x.mean(axes), atol=1e-6)
+    assert np.allclose(form.answer(written.path, [x])[0], x.mean(axes), atol=1e-6)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -106,6 +106,36 @@ def test_integer_forms_hold_the_ranges_of_the_calibration_inputs(
     expected = np.abs(folded).max(axis=(1, 2, 3) if per_channel else None) / 127
     assert np.allclose(constants[stored.input[1]], expected, rtol=1e-5)
     assert np.abs(constants[stored.input[0]]).max() == 127
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_only_what_goes_into_linear_layers_is_integer_where_that_is_asked(tmp_path: Path, *, per_channel: bool) -> None:
+    """The input is rounded for the layer and not for the sum beside it; attention's product of two inputs has no pairs."""
+    import onnx
+    import torch
+    from torch import nn
+
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = x + self.layer(x)
+            result: torch.Tensor = y @ y.transpose(0, 1)
+            return result
+
+    torch.manual_seed(0)
+    calibration = np.random.default_rng(0).standard_normal((4, 6), np.float32)
+    source = Source(Beside().eval(), calibration[:1], 1, Quantization(8, 8, per_channel, 4, "", "linear"), calibration)
+    graph = onnx.load(form.write_u8s8(source, tmp_path).path).graph
+    (pair,) = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    (rounded,) = [node.output[0] for node in graph.node if node.input[0] == pair.output[0]]
+    assert pair.input[0] == "input"
+    assert [node.op_type for node in graph.node if rounded in node.input] == ["Gemm"]
+    assert [node.op_type for node in graph.node if "input" in node.input and node is not pair] == ["Add"]
+    with pytest.raises(Unsupported, match="give integers"):
+        form.write_integer_operators(source, tmp_path)
 
 
 def test_a_network_that_onnx_cannot_hold_is_a_build_error(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_weights_are_int8_as_fine_as_asked_and_activations_one_scale_a_tensor(tm
     assert ops.get("quantized_decomposed.dequantize_per_channel.default", 0) == (2 if per_channel else 0)
     assert ops["quantized_decomposed.quantize_per_tensor.default"] >= 3
     assert written.facts["inputs"] == [{"name": "input", "shape": [2, 3, 8, 8], "dtype": "float32"}]
-    assert pt2e.answer(written.path, calibration[:2]).shape == (2, 5)
+    assert [answer.shape for answer in pt2e.answer(written.path, [calibration[:2]])] == [(2, 5)]
 
 
 def test_without_calibration_it_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_maps_come_and_go_channels_last_without_a_transpose(tmp_path: Path) -> N
     assert written.facts["inputs"][0]["shape"] == [2, 5, 6, 3]
     assert written.facts["outputs"][0]["shape"] == [2, 5, 6, 8]
     x = torch.randn(2, 3, 5, 6)
-    answer = form.answer(written.path, x.permute(0, 2, 3, 1).contiguous().numpy())
+    (answer,) = form.answer(written.path, [x.permute(0, 2, 3, 1).contiguous().numpy()])
     assert np.allclose(answer.transpose(0, 3, 1, 2), layer(x).detach().numpy(), atol=1e-5)
 
 
@@ -50,6 +50,29 @@ def test_vectors_have_no_layout(tmp_path: Path) -> None:
     assert written.facts["inputs"][0]["shape"] == [3, 7]
 
 
+def test_only_linear_layers_hold_integers_where_that_is_asked(tmp_path: Path) -> None:
+    import torch
+    from ai_edge_litert.interpreter import Interpreter
+    from torch import nn
+
+    torch.manual_seed(0)
+    calibration = np.random.default_rng(0).standard_normal((4, 16), np.float32)
+    source = Source(
+        nn.Sequential(nn.Linear(16, 32), nn.Softmax(-1), nn.Linear(32, 5)).eval(),
+        calibration[:1],
+        1,
+        Quantization(8, 8, True, 4, "", "linear"),
+        calibration,
+    )
+    written = form.write_int8(source, tmp_path)
+    assert written.facts["inputs"][0]["dtype"] == written.facts["outputs"][0]["dtype"] == "float32"
+    assert written.facts["activation_ranges"] == "as they come"
+    interpreter = Interpreter(str(written.path))
+    kinds = {tuple(tensor["shape"]): tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+    assert kinds[(32, 16)] is kinds[(5, 32)] is np.int8
+    assert kinds[(1, 32)] is np.float32
+
+
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_int8_form_holds_the_whole_range_of_the_calibration_inputs(tmp_path: Path, *, per_channel: bool) -> None:
     """The extremes stand in two rows of many: a moving average would have lost them."""
@@ -65,6 +88,7 @@ def test_int8_form_holds_the_whole_range_of_the_calibration_inputs(tmp_path: Pat
         Source(layer, np.zeros((1, 3, 5, 6), np.float32), 2, Quantization(8, 8, per_channel, 33, ""), calibration), tmp_path
     )
     assert written.facts["inputs"][0]["dtype"] == written.facts["outputs"][0]["dtype"] == "int8"
+    assert written.facts["activation_ranges"] == "calibrated"
     resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(str(written.path), experimental_op_resolver_type=resolver)
     scale, zero_point = interpreter.get_input_details()[0]["quantization"]

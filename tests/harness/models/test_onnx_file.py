@@ -9,12 +9,13 @@ from harness.models import FileModel
 from harness.models.onnx_file import MODEL
 
 
-def test_it_is_a_file_and_no_network() -> None:
+def test_it_is_a_file_and_never_trained() -> None:
     model = MODEL("my.onnx", "digits")
     assert isinstance(model, FileModel)
     assert (model.suffix, model.weights, model.accepts(DataSpec((3,), 2, ""))) == (".onnx", "my.onnx", None)
     assert model.recipe().epochs == 0
-    with pytest.raises(UserError, match="no layers to train, compress or measure alone"):
+    assert model.has_layers
+    with pytest.raises(UserError, match=r"my\.onnx.*no such file"):
         model.build(DataSpec((3,), 2, ""))
 
 

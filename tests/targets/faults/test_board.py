@@ -20,7 +20,7 @@ RUN_S = 8.0
 """About as long as the undisturbed run takes on an idle machine."""
 
 
-@pytest.mark.parametrize("fault", ["reboot", "kill"])
+@pytest.mark.parametrize("fault", ["reboot", pytest.param("kill", marks=pytest.mark.nightly)])
 def test_a_board_that_went_down_leaves_records_and_is_measured_when_it_is_up(
     board_ordeal: Ordeal, sound: Sound, fault: str, seed: int
 ) -> None:

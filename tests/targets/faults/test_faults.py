@@ -92,7 +92,7 @@ def test_what_a_runner_says_wrongly_is_not_believed(ordeal: Ordeal, sound: Sound
     sound(ordeal, records)
     assert statuses(records) <= {"ok", "failed"}
     told = {"garbage": "not an answer to this request", "oversized": "more than it may say", "replayed": "replayed"}[fault]
-    assert all(told in (record.reason or "") and record.attempt == 1 for record in records if record.status == "failed")
+    assert all(told in (record.reason or "") for record in records if record.status == "failed")
 
 
 def test_a_disk_that_fills_up(ordeal: Ordeal, sound: Sound, seed: int) -> None:

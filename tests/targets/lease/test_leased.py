@@ -227,9 +227,9 @@ def test_a_lease_that_has_ended_is_taken_at_once(
 
 
 def test_a_living_holder_renews_and_is_left_in_peace(session: Session, target: Target, other: Session, elsewhere: Target) -> None:
-    with leased(session, target, expiry_s=1.0) as held:
+    with leased(session, target, expiry_s=3.0) as held:
         with pytest.raises(Busy):
-            take(other, elsewhere, wait_s=2.5, expiry_s=1.0)
+            take(other, elsewhere, wait_s=7.0, expiry_s=3.0)
         held.check()
 
 

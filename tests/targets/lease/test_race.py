@@ -78,7 +78,7 @@ with open_store(store_path) as store, connect(target) as session:
                     threading.excepthook = lambda _: None
                     long.start()
                     time.sleep(0.1)
-                    say(stops=os.getpid())
+                    say(stops=os.getpid(), token=lease["token"])
                     os.kill(os.getpid(), signal.SIGSTOP)
                     for act in (lambda: held.session.run(["touch", "stale"], timeout_s=30), held.check):
                         try:
@@ -115,6 +115,13 @@ def start(program: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
+def wake(pid: int) -> None:
+    """It has said that it stops itself, and may not have done so yet: a signal to go on would be lost."""
+    while "\nState:\tT" not in Path(f"/proc/{pid}/status").read_text():
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGCONT)
+
+
 class Race:
     """Contenders, and all that each says; one that stops is woken when the other has been inside since, and so has its device."""
 
@@ -133,12 +140,12 @@ class Race:
                     said.append(json.loads(line))
                     self.news.notify_all()
                     if "stops" in said[-1]:
-                        before = self.entered()
-                        self.news.wait_for(lambda before=before: self.entered() > before)  # type: ignore[misc]
-                        os.kill(said[-1]["stops"], signal.SIGCONT)
+                        self.news.wait_for(lambda token=said[-1]["token"]: self.last_inside() > token)  # type: ignore[misc]
+                        wake(said[-1]["stops"])
 
-    def entered(self) -> int:
-        return sum("inside" in line for lines in self.said.values() for line in lines)
+    def last_inside(self) -> int:
+        """The highest token of who has been inside: what others said before, and is read late, does not count."""
+        return max((line["token"] for lines in self.said.values() for line in lines if "inside" in line), default=0)
 
     def count(self, word: str) -> int:
         return sum(word in line for lines in self.said.values() for line in lines)
@@ -159,8 +166,10 @@ def test_who_is_stopped_for_longer_than_its_lease_neither_runs_nor_records(targe
     race = Race(target, tmp_path)
 
     def east() -> None:
-        race.run("east", STOPS, 1.0)
-        (tmp_path / "over").touch()
+        try:
+            race.run("east", STOPS, 1.0)
+        finally:  # west would go on for ever
+            (tmp_path / "over").touch()
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda act: act(), (east, lambda: race.run("west", math.inf, 0.0))))

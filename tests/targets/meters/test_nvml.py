@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from peers.instruments import nvidia_driver
 
-from targets.meters.nvml import Nvml
+from targets.meters.nvml import INSTANT, MEAN, Nvml, _power_is
 from targets.power.integrate import Energy, energy
 from targets.power.sampled import Readings
 from targets.power.trace import NoTrace, Trace
@@ -41,6 +41,32 @@ def test_the_counter_of_a_driver_is_read_on_the_device(here: Session, tmp_path: 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize(
+    ("more", "source", "means", "peak_w"),
+    [({}, "NVML_FI_DEV_POWER_INSTANT", INSTANT, 250.0),
+     ({"INSTANT": 3}, "nvmlDeviceGetPowerUsage", MEAN, None),
+     ({"INSTANT": 3, "MAJOR": 8}, "nvmlDeviceGetPowerUsage", INSTANT, 100.0)],
+    ids=["field", "newer_without_field", "ga100_without_field"],
+)  # fmt: skip
+def test_the_power_is_the_best_that_the_driver_tells(
+    here: Session, tmp_path: Path, more: dict[str, float], source: str, means: str, peak_w: float | None
+) -> None:
+    with Nvml(library=nvidia_driver(tmp_path, PEAK=250, **more)).window(here) as recording:
+        time.sleep(0.3)
+        recording.stop()
+    trace = recording.trace
+    assert isinstance(trace, Trace), trace
+    assert (trace.facts["power_from"], trace.facts["power_is"]) == (source, means)
+    assert set(trace.peaks[:, 1]) == ({peak_w} if peak_w else set())
+    assert trace.flags == (("cross_check",) if peak_w == 250.0 else ()), "it tells 250 W where the counter counts 100 W"
+
+
+def test_power_usage_is_of_the_moment_up_to_ga100() -> None:
+    said = [_power_is("nvmlDeviceGetPowerUsage", capability) for capability in ((7, 5), (8, 0), (8, 6), (9, 0))]
+    assert said == [INSTANT, INSTANT, MEAN, MEAN] and _power_is("NVML_FI_DEV_POWER_INSTANT", (9, 0)) == INSTANT
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize(
     ("more", "gpu", "why"),
     [({"START": 9}, "0", "does not begin"), ({}, "1", "GPU 1: Not Found"), ({}, "GPU-2", "GPU GPU-2: Not Found"),
      ({"COUNTER": 3}, "0", "millijoules: Not Supported")],
@@ -60,6 +86,9 @@ def test_without_a_driver_or_python_there_is_a_reason(here: Session) -> None:
     assert isinstance(recording.trace, NoTrace) and "no Python" in recording.trace.reason
 
 
+FACTS = {"power_is": INSTANT}
+
+
 def readings(factor: float = 1.0) -> Readings:
     """200 W, and 600 W from second 3 to second 13, read 50 times a second; the counter moves every 0.1 s."""
     time_s = np.arange(0, 16, 0.02)
@@ -74,16 +103,20 @@ def readings(factor: float = 1.0) -> Readings:
 
 @pytest.mark.parametrize("window", [(2.0, 14.0), (3.0, 13.0), (4.05, 11.87)])
 def test_known_joules(window: tuple[float, float]) -> None:
-    trace = Nvml()._trace(readings(), {})
+    trace = Nvml()._trace(readings(), FACTS)
     assert isinstance(trace, Trace) and trace.flags == () and abs(trace.facts["power_over_counter"] - 1) < 0.01
     found = energy(trace, *(5e3 + at_s for at_s in window))
     truth = 200 * (window[1] - window[0]) + 400 * (min(window[1], 13) - max(window[0], 3))
-    assert isinstance(found, Energy) and abs(found.joules - truth) <= 0.01 * truth
+    assert isinstance(found, Energy) and abs(found.joules - truth) <= 0.01 * truth and found.peak_w == 600.0
+    coarse = Nvml()._trace(readings(), {"power_is": MEAN})
+    assert isinstance(coarse, Trace)
+    slow = energy(coarse, *(5e3 + at_s for at_s in window))
+    assert isinstance(slow, Energy) and slow.joules == found.joules and slow.peak_w == pytest.approx(600.0, rel=0.1)
 
 
 @pytest.mark.parametrize("factor", [0.85, 1.15])
 def test_a_counter_and_a_power_that_differ_are_flagged(factor: float) -> None:
-    trace = Nvml()._trace(readings(factor), {})
+    trace = Nvml()._trace(readings(factor), FACTS)
     assert isinstance(trace, Trace) and trace.flags == ("cross_check",)
     assert "cross_check" in energy(trace, 5002.0, 5014.0).flags
 
@@ -93,5 +126,5 @@ def test_a_counter_that_goes_back_or_stands_still_is_no_trace() -> None:
     back.values[400:, 0] -= 1e6
     still.values[:, 0] = 7
     for spoiled, why in ((back, "went back"), (still, "moved 0 times")):
-        trace = Nvml()._trace(spoiled, {})
+        trace = Nvml()._trace(spoiled, FACTS)
         assert isinstance(trace, NoTrace) and why in trace.reason

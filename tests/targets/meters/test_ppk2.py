@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,13 @@ def here() -> Iterator[Session]:
 
 
 def test_the_driver_reads_the_kits_samples(here: Session) -> None:
-    with kit() as (port, peer), Ppk2(port, 3.3, supplies=True).window(here) as recording:
-        time.sleep(0.3)
-        recording.stop()
+    with kit() as (port, peer):
+        with Ppk2(port, 3.3, supplies=True).window(here) as recording:
+            time.sleep(0.3)
+            recording.stop()
+        deadline = time.monotonic() + 60
+        while not peer.told.endswith(b"\x07") and time.monotonic() < deadline:  # it reads when it comes to it
+            time.sleep(0.01)
     trace = recording.trace
     assert isinstance(trace, Trace), trace
     assert np.allclose(trace.values, 0.2 * 3.3, rtol=5e-3) and trace.dropped == 0 and len(trace.time_s) > 10
@@ -57,6 +63,15 @@ def test_a_kit_that_falls_silent_is_no_trace(here: Session, monkeypatch: pytest.
         time.sleep(0.5)
         recording.stop()
     assert isinstance(recording.trace, NoTrace) and "sends no samples" in recording.trace.reason
+
+
+def test_a_kit_that_is_unplugged_is_no_trace(here: Session) -> None:
+    with ExitStack() as plug:
+        port, _ = plug.enter_context(kit())
+        with Ppk2(port, 3.3).window(here) as recording:
+            plug.close()
+            time.sleep(0.2)
+    assert isinstance(recording.trace, NoTrace) and "broke off" in recording.trace.reason
 
 
 VOLTS = 2.0
@@ -108,6 +123,15 @@ def test_a_loss_that_the_counter_cannot_show_is_lost_sync() -> None:
     assert trace.dropped == 0 and trace.offset is not None and trace.offset.uncertainty_s > 0.1
     found = energy(trace, 51.0, 61.0)
     assert isinstance(found, Invalid) and "sync" in found.flags
+
+
+def test_a_change_of_a_logic_input_is_an_edge_between_two_samples() -> None:
+    samples = words(np.full(3000, 0.1))
+    samples[1000:2000] |= np.uint32(1 << 24 + 3)
+    heard = [Heard(0.0, 50 + i / 1000, samples[i * 100 : (i + 1) * 100].tobytes()) for i in range(30)]
+    trace = replace(METER, input=3)._trace(heard, plain)
+    assert trace.edges_s == pytest.approx(np.array([[999, 1000], [1999, 2000]]) / 100_000)
+    assert not len(replace(METER, input=4)._trace(heard, plain).edges_s) and not len(METER._trace(heard, plain).edges_s)
 
 
 def test_sample_numbers_leave_out_what_is_missing() -> None:

@@ -57,6 +57,13 @@ def test_channels_are_added_and_the_sensors_own_part_is_declared() -> None:
     assert len(time_s) == len(TIME_S) - 1 and watts == pytest.approx(7.0)
 
 
+def test_what_is_told_beside_a_counter_is_its_peak_where_it_lies_in_the_window() -> None:
+    told = np.array([[5.5, 9.0], [7.0, 4.0], [21.0, 50.0]])
+    counter = trace(TIME_S - 1000, 3 * TIME_S, "J", peaks=told - [1000, 0], offset=Offset(1000.0, 0.01))
+    assert [valid(energy(counter, begin_s, 20.0)).peak_w for begin_s in (5.0, 6.0, 8.0)] == pytest.approx([9.0, 4.0, 3.0])
+    assert valid(energy(counter, 5.0, 20.0)).joules == pytest.approx(45.0), "it adds no energy"
+
+
 def test_an_offset_moves_the_window() -> None:
     moved = trace(TIME_S - 1000, TIME_S, offset=Offset(1000.0, 0.01))
     found = valid(energy(moved, 5.0, 20.0))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from targets.power.offset import MOST_DRIFT, Ping, offset
+from targets.power.offset import MOST_DRIFT, Ping, edges, offset
 from targets.power.trace import Offset
 
 
@@ -53,3 +53,8 @@ def test_what_cannot_be_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=said):
             offset(before, after)
+
+
+def test_edges_lie_between_the_readings_that_differ() -> None:
+    found = edges(np.array([0.0, 1.0, 2.0, 5.0, 6.0]), np.array([0.0, 0.0, 1.0, 0.0, 0.0]))
+    assert found.tolist() == [[1.0, 2.0], [2.0, 5.0]] and edges(np.zeros(3), np.ones(3)).shape == (0, 2)

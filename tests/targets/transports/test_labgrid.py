@@ -243,13 +243,13 @@ def behind(target: Target, *resources: dict[str, Any]) -> Target:
         entry.path.exporter_name, entry.path.group_name, entry.path.resource_name = (
             "here",
             resource.get("group", "g"),
-            f"r{number}",
+            resource.get("name", f"r{number}"),
         )
         for field in ("params", "extra"):
             for name, value in resource.get(field, {}).items():
                 kind = {str: "string_value", int: "uint_value", bool: "bool_value"}[type(value)]
                 setattr(getattr(entry, field)[name], kind, value)
-        offered.updates.add(resource=entry)
+        offered.updates.add(**({"del_resource": entry.path} if resource.get("is_gone") else {"resource": entry}))
 
     class Stream(list[Any]):
         def cancel(self) -> None:
@@ -285,6 +285,13 @@ def test_two_network_services_are_one_too_many() -> None:
         CommandFailed, match="exactly one NetworkService is needed, and it has NetworkService r0, NetworkService r1"
     ):
         behind(TARGET, SERVICE, SERVICE)
+
+
+def test_what_is_said_again_counts_once_and_what_is_withdrawn_not_at_all() -> None:
+    """The coordinator tells who listens what changes: another session that acquires the place, an exporter that leaves."""
+    old = {**SERVICE, "name": "s", "params": {"address": "10.0.0.9", "username": "root"}}
+    gone: list[dict[str, Any]] = [{**SERVICE, "name": "gone"}, {"cls": "", "name": "gone", "is_gone": True}]
+    assert behind(TARGET, old, *gone, {**SERVICE, "name": "s"}).address == "10.0.0.7"
 
 
 @pytest.mark.parametrize(

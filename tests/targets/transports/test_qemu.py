@@ -71,7 +71,7 @@ int main(int argc, char **argv) {
 
 @pytest.fixture(scope="session")
 def device_program(compile_c: Callable[..., Path]) -> Path:
-    return compile_c(DEVICE, "-target", "aarch64-linux-musl", "-mcpu=cortex_a72")
+    return compile_c(DEVICE, "-target", "aarch64-linux-musl")
 
 
 def bare(isa: str, status: str, before: str = "") -> str:

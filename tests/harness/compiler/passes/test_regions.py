@@ -10,6 +10,7 @@ from harness.compiler.choice import ANY_VECTORS
 from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph, Node, Type
 from harness.compiler.operators import Clamp, Conv, Pad, Pool, Reduce, Window
+from harness.compiler.passes import regions
 from harness.compiler.passes.padding import explicit_padding
 from harness.compiler.passes.regions import in_regions
 from harness.compiler.regions import FromRegions, RegionConv, ToRegions
@@ -112,3 +113,24 @@ def test_few_outputs_go_there_even_if_dense() -> None:
     constants: dict[str, Array] = {"w": np.ones((3, 3, 64, 3), np.float32), "b": np.zeros(3, np.float32)}
     graph = Graph.of({"x": Type("float32", (1, 56, 56, 64))}, ["y"], [Node(Conv(SAME), ("x", "w", "b"), "y", "")], constants)
     assert "RegionConv" in kinds(in_regions(explicit_padding(graph), ANY_VECTORS))
+
+
+def test_a_padded_image_that_is_also_added_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer over regions pads for itself, but what it adds to its results must be there."""
+    monkeypatch.setattr(regions, "MOVE", 0.0)
+    rng = np.random.default_rng(0)
+    seldom = (rng.standard_normal((3, 3, 64, 64)) * (rng.random((3, 3, 64, 64)) < 0.02)).astype(np.float32)
+    bias = np.zeros(64, np.float32)
+    nodes = [
+        Node(Pad((0, 1, 1, 0), (0, 1, 1, 0), 0.0), ("x",), "p", "pad"),
+        Node(Conv(Window((3, 3))), ("p", "w", "b"), "a", "1"),
+        Node(Conv(SAME, 1, RELU), ("z", "w", "b", "p"), "y", "2"),
+    ]
+    shapes = {"x": (1, 12, 12, 64), "z": (1, 14, 14, 64)}
+    inputs = {name: Type("float32", shape) for name, shape in shapes.items()}
+    graph = explicit_padding(Graph.of(inputs, ("a", "y"), nodes, {"w": seldom, "b": bias}))
+    found = in_regions(graph, ANY_VECTORS)
+    assert kinds(found).count("RegionConv") == 2
+    given = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    for got, wanted in zip(interpret(found, given).values(), interpret(graph, given).values(), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)

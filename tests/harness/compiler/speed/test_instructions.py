@@ -35,12 +35,18 @@ ONCE = Sampling(launches=1, warmup_samples=0, warmup_s=0, min_samples=1, min_s=0
 LAYERS = {"64→64, 28², 3×3": (64, 28, 3), "256→256, 14², 3×3": (256, 14, 3), "256→256, 28², 1×1": (256, 28, 1)}
 
 
-def layer(channels: int, size: int, kernel: int, density: float, path: Path) -> Path:
-    """A convolution that keeps that part of its blocks of 4 outputs x 1 input at each place, exactly."""
-    rng = np.random.default_rng(0)
-    kept = rng.permutation(kernel**2 * channels * channels // 4) < round(density * kernel**2 * channels * channels // 4)
-    mask = kept.reshape(channels // 4, channels, kernel, kernel).repeat(4, 0)
-    weights = numpy_helper.from_array((rng.uniform(0.5, 1, mask.shape) * mask).astype(np.float32), "w")
+KINDS = {"4×1 blocks": 4, "16×1 blocks": 16, "single weights": 1, "channels": None}
+"""How many outputs keep the same weights; None: all of them, at every place of the window."""
+
+
+def layer(channels: int, size: int, kernel: int, kind: str, density: float, path: Path) -> Path:
+    """A convolution that keeps that part of its blocks, exactly."""
+    outputs = KINDS[kind]
+    shape = (channels // outputs, channels, kernel, kernel) if outputs else (1, channels, 1, 1)
+    order = np.random.default_rng(0).permutation(int(np.prod(shape)))
+    kept = (order < round(density * len(order))).reshape(shape)
+    mask = np.broadcast_to(kept.repeat(outputs or channels, 0), (channels, channels, kernel, kernel))
+    weights = numpy_helper.from_array((np.random.default_rng(1).uniform(0.5, 1, mask.shape) * mask).astype(np.float32), "w")
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, size, size]) for name in "xy"]
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[kernel // 2] * 4)
     graph = helper.make_graph([node], "g", values[:1], values[1:], [weights])
@@ -72,23 +78,24 @@ def instructions(tmp_path: Path) -> Callable[[Path], int]:
 def test_products_that_are_left_out_are_not_executed(instructions: Callable[[Path], int], benchmark: Any, tmp_path: Path) -> None:
     """Counts follow density, the layer without any weight taken off: what moves and pads its image is there at every density."""
     layers, densities = (LAYERS, (0.5, 0.25, 0.1)) if benchmark.enabled else ({"64→64, 14², 3×3": (64, 14, 3)}, (0.25,))
-    rows: list[tuple[str, dict[float, int]]] = []
+    rows: list[tuple[str, str, dict[float, int]]] = []
     for name, sizes in layers.items():
-        counts = {
-            density: instructions(layer(*sizes, density, tmp_path / f"{len(rows)}_{density}.onnx"))
-            for density in (1.0, *densities, 0.0)
-        }
-        rows.append((name, counts))
-        left = {density: (counts[density] - counts[0.0]) / (counts[1.0] - counts[0.0]) for density in densities}
-        assert all(share <= 1.5 * density for density, share in left.items()), left
+        for kind in KINDS if benchmark.enabled else list(KINDS)[:1]:
+            counts = {
+                density: instructions(layer(*sizes, kind, density, tmp_path / f"{len(rows)}_{density}.onnx"))
+                for density in (1.0, *densities, 0.0)
+            }
+            rows.append((name, kind, counts))
+            left = {density: (counts[density] - counts[0.0]) / (counts[1.0] - counts[0.0]) for density in densities}
+            assert benchmark.enabled or all(share <= 1.5 * density for density, share in left.items()), left
     benchmark(lambda: None)
     if benchmark.enabled:
         print(
-            "\n\n| layer | density | instructions | of dense | of dense, both less the empty layer | over density |\n|---|"
-            + "---|" * 5
+            "\n\n| layer | kept | density | instructions | of dense | of dense, both less the empty layer | over density |\n|---|"
+            + "---|" * 6
         )
-        for name, counts in rows:
+        for name, kind, counts in rows:
             for density, count in counts.items():
                 part = (count - counts[0.0]) / (counts[1.0] - counts[0.0])
                 over = f"{part / density:.2f}" if density else ""
-                print(f"| {name} | {density:g} | {count:,} | {count / counts[1.0]:.3f} | {part:.3f} | {over} |")
+                print(f"| {name} | {kind} | {density:g} | {count:,} | {count / counts[1.0]:.3f} | {part:.3f} | {over} |")

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from harness.compiler.ir import Graph, Node, Type
 from harness.compiler.operators import Conv, Requantize, Window
+from harness.compiler.passes import regions
 from harness.compiler.passes.padding import explicit_padding
 
 Array = npt.NDArray[Any]
@@ -137,6 +138,29 @@ def test_layers(
             print(f"| {layer} | {density:g} | {own} | {c * 1e6:.0f} | {c / b:.2f}× |")
 
 
+def test_kernels(
+    either: Callable[..., Any], in_turns: Callable[..., list[float]], kept_blocks: Callable[..., Array], benchmark: Any
+) -> None:
+    """1x16: the kernels of 16 outputs and an input are kept or dropped whole; where time counts, the table."""
+    rows = []
+    for layer in LAYERS[1:5] if benchmark.enabled else LAYERS[:1]:
+        for density in DENSITIES[1:] if benchmark.enabled else (0.25,):
+            kept = np.broadcast_to(kept_blocks((1, 1, *layer.shape[2:]), density, 1), layer.shape)
+            graph, given, model = one_layer(layer, kept, is_integer=False)
+            dense, chosen = (either(graph, given, how) for how in ("dense", "chosen"))
+            times = in_turns([dense, chosen, session(model, {"x": given["nchw"]})], 25 if benchmark.enabled else 1)
+            np.testing.assert_allclose(chosen.outputs[0], dense.outputs[0], rtol=0, atol=1e-4 * np.abs(dense.outputs[0]).max())
+            rows.append((layer, float(kept.mean()), chosen.facts["layers"][0]["format"], times))
+    benchmark(chosen)
+    if benchmark.enabled:
+        print(
+            "\n\n| layer | density | runs as | dense µs | µs | gain | of 1/density | ONNX Runtime µs | gain |\n|---|" + "---|" * 8
+        )
+        for layer, density, form, (a, b, c) in rows:
+            own = f"{a * 1e6:.0f} | {b * 1e6:.0f} | {a / b:.2f}× | {a / b * density:.2f}"
+            print(f"| {layer} | {density:.2f} | {form} | {own} | {c * 1e6:.0f} | {c / b:.2f}× |")
+
+
 GROUPS = ((2, 4), (1, 4), (2, 8), (1, 8))
 
 
@@ -159,6 +183,56 @@ def test_groups(either: Callable[..., Any], in_turns: Callable[..., list[float]]
         print("\n\n| layer | kept | runs as | dense µs | µs | gain | of M/N |\n|---|" + "---|" * 6)
         for layer, kept, form, ideal, (a, b) in rows:
             print(f"| {layer} | {kept} | {form} | {a * 1e6:.0f} | {b * 1e6:.0f} | {a / b:.2f}× | {a / b / ideal:.2f} |")
+
+
+ZEROS: dict[str, Callable[[np.random.Generator, Layer], Array]] = {
+    "single weights 10 %": lambda rng, layer: rng.random(layer.shape) < 0.1,
+    "block-punched 8×4 45 %": lambda rng, layer: punched(rng, layer, 0.45),
+    "block-punched 8×4 25 %": lambda rng, layer: punched(rng, layer, 0.25),
+    "pattern 4 of 9": lambda rng, layer: patterns(rng, layer, 1.0),
+    "pattern 4 of 9, kernels 56 %": lambda rng, layer: patterns(rng, layer, 0.5625),
+}
+
+
+def punched(rng: np.random.Generator, layer: Layer, density: float) -> Array:
+    """[kh, kw, channels, outputs]: the same places of a kernel in blocks of 8 outputs x 4 channels."""
+    kh, kw, channels, outputs = layer.shape
+    kept = rng.random((kh, kw, channels // 4, outputs // 8)) < density
+    return kept.repeat(4, 2).repeat(8, 3)
+
+
+def patterns(rng: np.random.Generator, layer: Layer, kernels: float) -> Array:
+    """Of eight patterns that keep four of nine weights, one for each kernel that is kept."""
+    ways = (rng.random((8, 9)).argsort(1) < 4).reshape(8, 3, 3)
+    kept = ways[rng.integers(0, 8, layer.shape[2:])] & (rng.random((*layer.shape[2:], 1, 1)) < kernels)
+    return np.asarray(kept.transpose(2, 3, 0, 1))
+
+
+def test_single_zeros(
+    either: Callable[..., Any], in_turns: Callable[..., list[float]], benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions over regions, without what moves images there and back; where time counts, the table."""
+    monkeypatch.setattr(regions, "MOVE", 0.0)
+    rows = []
+    for layer in LAYERS[1:5] if benchmark.enabled else LAYERS[:1]:
+        for what, kept_of in ZEROS.items() if benchmark.enabled else list(ZEROS.items())[:1]:
+            kept = kept_of(np.random.default_rng(0), layer)
+            graph, given = padding_itself(layer, kept)
+            dense, chosen = (either(graph, given, how) for how in ("dense", "chosen"))
+            in_turns([dense, chosen], 5 if benchmark.enabled else 1)
+            np.testing.assert_allclose(chosen.outputs[0], dense.outputs[0], rtol=0, atol=1e-4 * np.abs(dense.outputs[0]).max())
+            least = [np.inf, np.inf]
+            for _ in range(25 if benchmark.enabled else 1):
+                for index, program in enumerate((dense, chosen)):
+                    seconds = zip(program.layer_seconds(4 if benchmark.enabled else 1), program.facts["layers"], strict=True)
+                    least[index] = min(least[index], sum(s for s, found in seconds if found["macs"]))
+            form = next(found["format"] for found in chosen.facts["layers"] if found["macs"])
+            rows.append((layer, what, float(kept.mean()), form, *least))
+    benchmark(chosen)
+    if benchmark.enabled:
+        print("\n\n| layer | kept | runs as | dense µs | µs | gain | of 1/density |\n|---|" + "---|" * 6)
+        for layer, what, density, form, a, b in rows:
+            print(f"| {layer} | {what} | {form} | {a * 1e6:.0f} | {b * 1e6:.0f} | {a / b:.2f}× | {a / b * density:.2f} |")
 
 
 def random_layer(rng: np.random.Generator) -> tuple[Layer, Array]:

@@ -37,7 +37,9 @@ class Case:
     size: int | None = None
     """Of square images of 3 channels, 1000 classes from 224 on; None: what the model's own data has."""
     densities: tuple[float, ...] = ()
-    """At which it is pruned too."""
+    """At which it is pruned too, by blocks."""
+    scattered: tuple[float, ...] = ()
+    """At which single weights are, in float32."""
 
     def __str__(self) -> str:
         return f"{self.model}{f', {self.size}²' if self.size else ''}"
@@ -51,13 +53,13 @@ CASES = (
     Case("fc_autoencoder"),
     Case("mobilenet_v2", 32),
     Case("resnet18", 32),
-    Case("vgg16", 32, (0.25, 0.1)),
+    Case("vgg16", 32, (0.5, 0.25, 0.1)),
     Case("mobilenet_v2", 224),
-    Case("resnet18", 224, (0.5, 0.25, 0.1)),
-    Case("resnet50", 224, (0.25, 0.1)),
-    Case("vgg16", 224, (0.25, 0.1)),
+    Case("resnet18", 224, (0.5, 0.25, 0.1), (0.1,)),
+    Case("resnet50", 224, (0.25, 0.1), (0.1,)),
+    Case("vgg16", 224, (0.25, 0.1), (0.1,)),
 )
-QUICK = Case("resnet8", 8, (0.25,))
+QUICK = Case("resnet8", 8, (0.25,), (0.1,))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -89,16 +91,36 @@ def source_of(case: Case) -> Source:
     return Source(module, x, 1, Quantization(8, 8, True, 1, ""), x)
 
 
-def pruned(path: Path, folder: Path, kept_blocks: Callable[..., Array], density: float, inputs: int) -> Path:
-    """All convolutions but the first, and those of one input channel a group, keep that part of the blocks of 16 outputs x `inputs`."""
+KERNELS = "1×16 kernels"
+
+
+class Pruning(NamedTuple):
+    """What all convolutions keep but the first, and those of one input channel a group."""
+
+    what: str
+    density: float
+
+    def kept(self, kept_blocks: Callable[..., Array], shape: tuple[int, ...], inputs: int) -> Array:
+        """Of weights [kh, kw, channels, outputs]: single ones, the kernels of 16 outputs and an input, or blocks of 16 outputs x `inputs`."""
+        if self.what == "single weights":
+            return np.random.default_rng(0).random(shape) < self.density
+        if self.what == KERNELS:
+            return np.broadcast_to(kept_blocks((1, 1, *shape[2:]), self.density, inputs), shape)
+        return kept_blocks(shape, self.density, inputs)
+
+
+NOTHING = Pruning("", 1.0)
+
+
+def pruned(path: Path, folder: Path, pruning: Pruning, kept_blocks: Callable[..., Array], inputs: int) -> Path:
     model = onnx.load(path)
     stored = {t.name: t for t in model.graph.initializer}
     for node in [n for n in model.graph.node if n.op_type == "Conv"][1:]:
         weights = numpy_helper.to_array(stored[node.input[1]])
         if weights.shape[1] > 1:
-            kept = kept_blocks((*weights.shape[2:], weights.shape[1], weights.shape[0]), density, inputs)
+            kept = pruning.kept(kept_blocks, (*weights.shape[2:], weights.shape[1], weights.shape[0]), inputs)
             stored[node.input[1]].CopyFrom(numpy_helper.from_array(weights * kept.transpose(3, 2, 0, 1), node.input[1]))
-    made = folder / f"{density:g}.onnx"
+    made = folder / f"{pruning.what} {pruning.density:g}.onnx"
     onnx.save(model, made)
     return made
 
@@ -135,7 +157,7 @@ def peers(written: dict[str, Written], x: Array, *, is_integer: bool) -> dict[st
 
 class Row(NamedTuple):
     case: Case
-    density: float
+    pruning: Pruning
     seconds: float
     dense: float
     peers: dict[str, float]
@@ -162,20 +184,23 @@ def measured(
     for form in {forms[is_integer] for forms in PEERS.values()} | {"onnx"}:
         (folder / form).mkdir()
         written[form] = FORMS[form].write(source, folder / form)
-    files = {1.0: written[PEERS["onnxruntime"][is_integer]].path}
-    for density in case.densities:
-        file = pruned(written["onnx"].path, folder, kept_blocks, density, 4 if is_integer else 1)
-        files[density] = quantized(file, source.example) if is_integer else file
+    files = {NOTHING: written[PEERS["onnxruntime"][is_integer]].path}
+    blocks = ("16×4 blocks",) if is_integer else (KERNELS, "16×1 blocks")
+    prunings = [Pruning(what, d) for what in blocks for d in case.densities]
+    prunings += [Pruning("single weights", d) for d in case.scattered if not is_integer]
+    for pruning in prunings:
+        file = pruned(written["onnx"].path, folder, pruning, kept_blocks, 4 if is_integer else 1)
+        files[pruning] = quantized(file, source.example) if is_integer else file
     programs = {
-        density: either(optimized(load_network(file)), {"input": source.example}, "chosen") for density, file in files.items()
+        pruning: either(optimized(load_network(file)), {"input": source.example}, "chosen") for pruning, file in files.items()
     }
     others = peers(written, source.example, is_integer=is_integer)
     times = in_turns([*programs.values(), *(network.invoke for network in others.values())], rounds)
-    _check(programs[1.0], others, is_integer=is_integer)
+    _check(programs[NOTHING], others, is_integer=is_integer)
     of_peers = dict(zip(others, times[len(programs) :], strict=True))
     return [
-        Row(case, density, seconds, times[0], of_peers, *_layers(program, peak, rounds))
-        for (density, program), seconds in zip(programs.items(), times, strict=False)
+        Row(case, pruning, seconds, times[0], of_peers, *_layers(program, peak, rounds))
+        for (pruning, program), seconds in zip(programs.items(), times, strict=False)
     ]
 
 
@@ -204,8 +229,8 @@ def rows(request: pytest.FixtureRequest) -> Iterator[dict[bool, list[Row]]]:
     yield found
     for is_integer, of in found.items() if request.config.getoption("benchmark_enable") else ():
         print(f"\n\n{'int8' if is_integer else 'float32'}\n")
-        print("\n".join(dense_table([row for row in of if row.density == 1])), end="\n\n")
-        print("\n".join(sparse_table([row for row in of if row.density < 1])))
+        print("\n".join(dense_table([row for row in of if row.pruning == NOTHING])), end="\n\n")
+        print("\n".join(sparse_table([row for row in of if row.pruning != NOTHING])))
 
 
 @pytest.mark.parametrize("is_integer", [False, True], ids=["float32", "int8"])
@@ -224,9 +249,13 @@ def test_networks(
     pytest.importorskip("openvino")
     best, rounds = peak(is_integer=is_integer), 25 if benchmark.enabled else 1
     found = measured(case, tmp_path_factory.mktemp("network"), either, in_turns, kept_blocks, best, rounds, is_integer=is_integer)
-    assert all(row.bound > 1.2 for row in found if row.density < 1) and all(row.peers.keys() == PEERS.keys() for row in found)
+    assert all(row.bound > 1.2 for row in found if row.pruning != NOTHING) and all(
+        row.peers.keys() == PEERS.keys() for row in found
+    )
     rows[is_integer] += found
-    benchmark.extra_info.update({f"density_{row.density:g}_s": row.seconds for row in found} | found[0].peers)
+    benchmark.extra_info.update(
+        {f"{row.pruning.what or 'dense'} {row.pruning.density:g} s": row.seconds for row in found} | found[0].peers
+    )
     benchmark(lambda: None)
 
 
@@ -240,9 +269,9 @@ def dense_table(rows: Sequence[Row]) -> list[str]:
 
 
 def sparse_table(rows: Sequence[Row]) -> list[str]:
-    head = "| network | density | ms | over our dense | over the fastest dense peer | bound | of the bound |"
+    head = "| network | kept | ms | over our dense | over the fastest dense peer | bound | of the bound |"
     return [head, "|---|" + "---|" * 6] + [
-        f"| {row.case} | {row.density:g} | {row.seconds * 1e3:.3f} | {row.dense / row.seconds:.2f}× | "
+        f"| {row.case} | {row.pruning.what}, {row.pruning.density:.0%} | {row.seconds * 1e3:.3f} | {row.dense / row.seconds:.2f}× | "
         f"{min(row.peers.values()) / row.seconds:.2f}× | {row.bound:.2f}× | {min(row.peers.values()) / row.seconds / row.bound:.2f} |"
         for row in rows
     ]

@@ -13,6 +13,7 @@ from harness.compression.numerics.exchange import (
     Slicing,
     coefficient_bits,
     factors,
+    fit_weights,
     kept_rows,
     levels,
     of_levels,
@@ -137,7 +138,7 @@ def test_bases_have_eight_bits_and_pass_gradients() -> None:
 
 def test_coefficients_move_one_power_against_summed_signs() -> None:
     weight = torch.randn(1, 4, 3, 3)
-    form = Exchanged(weight, 0.5, 3)
+    form = Exchanged(weight.shape, fit_weights(weight, 0.5, 3), 3)
     coefficients = form.found.coefficients
     up = -torch.ones_like(coefficients)  # a negative gradient asks for more
     assert torch.equal(form.stepped(coefficients, up, 3), coefficients)

@@ -18,10 +18,10 @@ from harness.compression.numerics.mapping import (
     Allocation,
     Option,
     Space,
+    at_densities,
     density_of,
     mask_of,
     one_shot,
-    predicted_s,
     rule_map,
     rule_within,
     time_of,
@@ -91,7 +91,7 @@ def test_the_rules_are_within_beta_of_every_uniform_map(
     convolutions = {name: layer for name, layer in layers.items() if name in ("0", "6")}
     rules, _ = rule_map(convolutions, table, 0.6, beta=beta, is_hard=False)
     uniform, _ = uniform_map(convolutions, scheme, 0.6)
-    by_rules, by_one = predicted_s(table, convolutions, rules), predicted_s(table, convolutions, uniform)
+    by_rules, by_one = table.most_s(at_densities(convolutions, rules)), table.most_s(at_densities(convolutions, uniform))
     assert by_rules <= (1 + beta) * by_one * (1 + 1e-9)
     finer = all(PUNCHED.index(option.scheme) >= (PUNCHED.index(scheme) if scheme in PUNCHED else 0) for option in rules.values())
     assert by_rules <= by_one * (1 + 1e-9) or not finer
@@ -103,7 +103,9 @@ def test_a_layer_that_the_table_has_nothing_for_stays_dense(layers: dict[str, La
 
 
 def test_within_a_limit_the_rules_prune_as_little_as_they_can(layers: dict[str, Layer], table: LatencyTable) -> None:
-    mild, strong = (predicted_s(table, layers, rule_map(layers, table, s, beta=0.2, is_hard=False)[0]) for s in (0.6, 0.8))
+    mild, strong = (
+        table.most_s(at_densities(layers, rule_map(layers, table, s, beta=0.2, is_hard=False)[0])) for s in (0.6, 0.8)
+    )
     assert strong < mild
     for limit_s, sparsity in ((mild, 0.6), (mild * 0.999, 0.8), (strong, 0.8)):
         chosen, _ = rule_within(layers, table, limit_s, beta=0.2, is_hard=False)
@@ -112,17 +114,17 @@ def test_within_a_limit_the_rules_prune_as_little_as_they_can(layers: dict[str, 
         rule_within(layers, table, strong * 0.999, beta=0.2, is_hard=False)
 
 
-def test_a_space_costs_what_the_table_predicts(layers: dict[str, Layer], table: LatencyTable) -> None:
+def test_a_space_costs_what_the_table_says_at_most(layers: dict[str, Layer], table: LatencyTable) -> None:
     space, rng = Space(layers, table), np.random.default_rng(0)
     for _ in range(20):
         policy = tuple(int(rng.integers(size)) for size in space.cost.sizes)
         assert space.policy(space.chosen(policy)) == policy
-        assert space.cost(policy) == pytest.approx(predicted_s(table, layers, space.chosen(policy)))
+        assert space.cost(policy) == pytest.approx(table.most_s(at_densities(layers, space.chosen(policy))))
 
 
 def test_layers_that_are_not_searched_count_as_dense(layers: dict[str, Layer], table: LatencyTable) -> None:
     space = Space({"0": layers["0"]}, table)
-    assert space.cost((0,)) == pytest.approx(predicted_s(table, layers, {}))
+    assert space.cost((0,)) == pytest.approx(table.most_s({}))
     assert space.options["0"][0] == UNPRUNED
 
 
@@ -171,11 +173,11 @@ def test_no_search_ends_below_the_rules(by: str, resnet: nn.Module, new_table: N
     def quality(policy: tuple[int, ...]) -> float:
         return float(np.sin(sum(draws[layer, option] for layer, option in enumerate(policy))))
 
-    goal = Goal(space.cost, predicted_s(table, layers, rules), 20, space.policy(rules))
+    goal = Goal(space.cost, table.most_s(at_densities(layers, rules)), 20, space.policy(rules))
     searchers: dict[str, Searcher] = {"random": random_search, "reinforce": Reinforce(), "allocation": Allocation(space.losses())}
     found = searched(searchers[by], goal, quality, np.random.default_rng(0))
     assert found.best.quality >= quality(space.policy(rules))
-    assert predicted_s(table, layers, space.chosen(found.best.policy)) <= goal.limit * (1 + 1e-9)
+    assert table.most_s(at_densities(layers, space.chosen(found.best.policy))) <= goal.limit * (1 + 1e-9)
 
 
 def test_one_shot_prunes_a_copy_and_sets_batchnorm_anew(table: LatencyTable) -> None:

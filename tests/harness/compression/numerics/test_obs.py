@@ -93,7 +93,7 @@ def test_the_group_formula_is_one_step_after_another_and_the_least_squares_refit
 
 
 def brute_force_trace(w: np.ndarray, h: np.ndarray, groups: list[list[int]], steps: int) -> list[int]:
-    """Each step removes the unit after which the best weights there are lose the least, found by solving for every one of them."""
+    """Each step removes the unit of all rows [rows, d] after which the best weights there are lose the least, found by solving for every one of them."""
     gone: list[int] = []
     for _ in range(steps):
         losses = []
@@ -102,28 +102,55 @@ def brute_force_trace(w: np.ndarray, h: np.ndarray, groups: list[list[int]], ste
                 losses.append(np.inf)
                 continue
             removed = [p for u in (*gone, unit) for p in groups[u]]
-            stays = [p for p in range(len(w)) if p not in removed]
+            stays = [p for p in range(w.shape[1]) if p not in removed]
             v = np.zeros_like(w)
             if stays:
-                v[stays] = w[stays] + np.linalg.solve(h[np.ix_(stays, stays)], h[np.ix_(stays, removed)] @ w[removed])
-            losses.append(float((v - w) @ h @ (v - w)))
+                v[:, stays] = (
+                    w[:, stays] + np.linalg.solve(h[np.ix_(stays, stays)], h[np.ix_(stays, removed)] @ w[:, removed].T).T
+                )
+            losses.append(float(((v - w) @ h * (v - w)).sum()))
         gone.append(int(np.argmin(losses)))
     return gone
 
 
 @pytest.mark.usefixtures("loops")
-@pytest.mark.parametrize("label", ["unstructured", "block-punched 1x2", "block-punched 1x3"])
+@pytest.mark.parametrize(
+    "label",
+    ["unstructured", "block-punched 1x2", "block-punched 1x3", "block-punched 2x1", "block-punched 2x3", "1x2", "1x3", "1x5"],
+)
 def test_traces_are_those_that_solving_for_every_choice_gives(label: str) -> None:
-    shape = torch.Size((3, 4, 2, 2))  # 4 channels: blocks of 3 leave one of 1 at each place
-    w, h = layer(3, 16, seed=2)
+    shape = torch.Size(
+        (5, 4, 2, 2)
+    )  # 4 channels: blocks of 3 leave one of 1 at each place; 5 filters: the last bundle is smaller
+    w, h = layer(5, 16, seed=2)
     of = units(parse(label), shape)
     found = traces(w, h, of, len(of.group))
     members = [of.columns[a:b].tolist() for a, b in itertools.pairwise(of.start.tolist())]
-    for row in range(3):
-        assert found.order[row].tolist() == brute_force_trace(w[row].numpy(), h.matrix.numpy(), members, len(members))
+    bundles = [w[first : first + of.bundle] for first in range(0, 5, of.bundle)]
+    assert len(found.order) == len(bundles)
+    for rows, order in zip(bundles, found.order, strict=True):
+        assert order.tolist() == brute_force_trace(rows.numpy(), h.matrix.numpy(), members, len(members))
 
 
-@pytest.mark.parametrize("label", ["unstructured", "2:4", "1:4", "block-punched 1x4", "block-punched 1x16"])
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize("label", ["block-punched 4x1", "block-punched 3x2", "1x4"])
+def test_losses_of_bundles_add_up_to_what_the_outputs_really_lose(label: str) -> None:
+    shape = torch.Size((10, 4, 3, 1))
+    w, h = layer(10, 12, seed=9)
+    of = units(parse(label), shape)
+    found = traces(w, h, of, len(of.group))
+    bundles = kept_units(found, len(of.group), found.order.numel() // 2)
+    kept = kept_weights(bundles, of, 10)
+    steps = zip(found.loss, (~bundles).sum(1).tolist(), strict=True)
+    lost = float(growth(compensated(w, kept, h), w, h).sum())
+    assert lost == pytest.approx(sum(float(loss[:taken].sum()) for loss, taken in steps), rel=1e-4)
+    units_kept = parse(label).tile.sums(kept.view(shape).double())
+    assert bool(((units_kept == 0) | (units_kept == parse(label).tile.sizes(shape))).all())
+
+
+@pytest.mark.parametrize(
+    "label", ["unstructured", "2:4", "1:4", "block-punched 1x4", "block-punched 1x16", "1x2", "block-punched 2x4"]
+)
 def test_c_and_numpy_choose_the_same(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = torch.Size((3, 12, 3, 3))  # over three times what the C loop keeps aside
     w, h = layer(3, 108, seed=3)
@@ -143,7 +170,7 @@ def test_n_of_m_stay_of_neighbouring_input_channels_at_each_place(n: int, m: int
     w, h = layer(4, 48, seed=5)
     of = units(parse(f"{n}:{m}"), shape)
     found = traces(w, h, of, int(of.limit.sum()))
-    kept = kept_weights(kept_units(found, 48, found.order.numel()), of).view(shape)
+    kept = kept_weights(kept_units(found, 48, found.order.numel()), of, 4).view(shape)
     assert bool((kept.view(4, 16 // m, m, 3).sum(2) == n).all())
 
 
@@ -175,7 +202,7 @@ def test_inputs_that_are_always_zero_leave_first_and_cost_nothing() -> None:
 def test_greedy_surgery_beats_magnitude_over_a_layer_with_and_without_a_refit() -> None:
     w, h = layer(32, 72, seed=7)
     of = units(parse("unstructured"), w.shape)
-    kept = kept_weights(kept_units(traces(w, h, of, 72), 72, round(0.6 * w.numel())), of)
+    kept = kept_weights(kept_units(traces(w, h, of, 72), 72, round(0.6 * w.numel())), of, 32)
     largest = parse("unstructured").mask(w, 0.6)
     surgery = float(growth(compensated(w, kept, h), w, h).sum())
     refit = float(growth(compensated(w, largest, h), w, h).sum())
@@ -202,9 +229,9 @@ def test_units_cover_each_weight_once_and_short_blocks_end_a_place() -> None:
     assert blocks == [[0, 2, 4, 6], [1, 3, 5, 7], [8, 10], [9, 11]]  # channels 0..3 at place 0, at place 1, then channels 4 and 5
 
 
-def test_units_of_several_filters_are_refused() -> None:
-    with pytest.raises(UserError, match="every filter is pruned by itself"):
-        units(parse("block-punched 8x4"), torch.Size((16, 16, 3, 3)))
+def test_units_that_surgery_cannot_remove_are_refused() -> None:
+    with pytest.raises(UserError, match="surgery removes single weights"):
+        units(parse("pattern"), torch.Size((16, 16, 3, 3)))
 
 
 def test_a_hessian_that_is_none_says_to_raise_the_damping() -> None:

@@ -62,21 +62,23 @@ def test_nothing_to_work_on_and_unknown_layers_are_user_errors(network: nn.Modul
 def test_uniform_leaves_the_argument_alone_and_logs_each_layers_error(network: nn.Module, new_context: NewContext) -> None:
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    compressed = uniform(PLAIN, network, DATA(), new_context(), lambda _layer: Option(bits=3))
+    context = new_context()
+    _, chosen, left_alone = uniform(PLAIN, network, DATA(), context, lambda _layer: Option(bits=3))
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-    layers = [event for event in compressed.log if event["event"] == "layer"]
+    layers = [event for event in context.events if event["event"] == "layer"]
     assert [(event["name"], event["option"]) for event in layers] == [("conv", "dense, 3 bit"), ("linear", "dense, 3 bit")]
     assert all(0 < event["error"] < 0.2 for event in layers)
-    assert list(compressed.left_alone) == ["same"]
+    assert list(left_alone) == ["same"] and list(chosen) == ["conv", "linear"]
 
 
 def test_statistics_are_set_right_last_and_logged(network: nn.Module, new_context: NewContext) -> None:
     method = PostTraining(solver="plain", calibration_samples=64, bn_reset=True, mean_std=True)
-    log = uniform(method, network, DATA(), new_context(), lambda _layer: Option(0.5)).log
-    stages = [event.get("stage", event["event"]) for event in log]
+    context = new_context()
+    uniform(method, network, DATA(), context, lambda _layer: Option(0.5))
+    stages = [event.get("stage", event["event"]) for event in context.events]
     assert stages == ["layer", "layer", "compressed", "mean_std", "bn_reset", "final"]
-    assert [event["layers"] for event in log if event["event"] in ("mean_std", "bn_reset")] == [1, 1]
+    assert [event["layers"] for event in context.events if event["event"] in ("mean_std", "bn_reset")] == [1, 1]
 
 
 def test_claims_count_bits_scales_and_what_was_left_alone(network: nn.Module, new_context: NewContext) -> None:

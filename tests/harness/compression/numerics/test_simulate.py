@@ -92,6 +92,31 @@ def test_ranges_cover_all_calibration_batches() -> None:
     assert grid == affine(-3.0, 7.0)
 
 
+class Attending(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.output = nn.Linear(6, 6), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mixed = torch.softmax(self.query(x) @ x.transpose(1, 2), dim=-1) @ x + x
+        result: torch.Tensor = self.output(torch.relu(mixed))
+        return result
+
+
+def test_linear_rounds_what_goes_into_linear_layers_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    module, x, test = Attending(), torch.randn(20, 5, 6), torch.randn(7, 5, 6)
+    test[0, 0, 0] = 1000.0  # the sum sees what the layer is not shown
+    with torch.no_grad():
+        inner = torch.relu(torch.softmax(module.query(x) @ x.transpose(1, 2), dim=-1) @ x + x)
+        mixed = torch.softmax(module.query(rounded(test, span(x))) @ test.transpose(1, 2), dim=-1) @ test + test
+        expected = module.output(rounded(torch.relu(mixed), span(inner)))
+        graph = simulated(module, x, "linear")
+        found = graph(test)
+    assert [node.name for node in graph.graph.nodes if node.name.startswith("quantize")] == ["quantize_x", "quantize_relu"]
+    assert torch.allclose(found, expected, atol=0.05) and not torch.allclose(found, module(test), atol=0.5)
+
+
 def test_the_argument_is_not_edited_and_the_result_can_be_pickled() -> None:
     module = Residual()
     before = copy.deepcopy(module.state_dict())

@@ -158,7 +158,7 @@ def test_instructions_are_counted_or_it_is_said_why_not(
     assert set(samples["instructions"]) == {0} and samples["instructions_reason"] is None
     monkeypatch.setenv("ASSAY_INSTRUCTIONS", str(tmp_path / "absent"))
     samples = device.run("time", [examples(2)], count_instructions=True)["samples"]
-    assert samples["instructions"] is None and "absent: No such file" in samples["instructions_reason"]
+    assert samples["instructions"] is None and "No such file" in samples["instructions_reason"]
     reply = device.run("time", [examples(2)], count_instructions=True, python=True)["samples"]
     assert reply["instructions"] is None and "Python runner counts no instructions" in reply["instructions_reason"]
 
@@ -320,8 +320,8 @@ def test_it_ends_itself_at_its_limit(device: Any, examples: Examples) -> None:
     assert result.returncode == -signal.SIGALRM and result.stdout == ""
 
 
-ISAS = ("aarch64", "armv7l", "riscv64") if os.environ.get("ASSAY_NIGHTLY") else ("armv7l",)
-"""Of 64 bits and of 32; each one's libc is compiled first. The compiler's own tests run on the others, too."""
+ISAS = ("aarch64", "armv7l", "riscv64") if os.environ.get("ASSAY_NIGHTLY") else ("aarch64",)
+"""Each one's libc is compiled first, which takes a minute: by day only that which other tests need, too."""
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import example, given
@@ -76,7 +76,12 @@ def run(shell: list[str], words: list[str], stdin: bytes = b"", most: int = 1000
     with talking(
         shell, lambda s: AdbChannel(s, text, END, is_v2=False), service(END, is_v2=False).removeprefix("exec:")
     ) as channel:
-        sender = threading.Thread(target=channel.send, args=(stdin,))
+
+        def send() -> None:
+            with suppress(BrokenPipeError):  # the command may end before it is given its input
+                channel.send(stdin)
+
+        sender = threading.Thread(target=send)
         sender.start()
         found = heard(channel)
         sender.join()
