@@ -19,7 +19,7 @@ from annotated_types import Gt, Le
 from targets import meters
 from targets.errors import UserError
 from targets.meters import Recording, Silent
-from targets.power.offset import Ping, offset
+from targets.power.offset import Ping, are_of_one_clock, offset
 from targets.power.trace import NoTrace, Trace
 from targets.session import Session
 
@@ -111,15 +111,12 @@ class GpioMarked:
                 f"the stream names its input, or raise `pulse_s`"
             )
         first, last = pings(before, trace.edges_s[: len(before)]), pings(after, trace.edges_s[len(before) :])
-        on_device = replace(trace, meter="gpio_marked", tier=self.tier, offset=offset(first, last))
-        assert on_device.offset is not None
-        looks = np.array([*first, *last])
-        apart_s = np.abs(on_device.on_device((looks[:, 0] + looks[:, 2]) / 2) - looks[:, 1])
-        if not (apart_s <= (looks[:, 2] - looks[:, 0]) / 2 + on_device.offset.uncertainty_s).all():
+        if not (are_of_one_clock(first) and are_of_one_clock(last)):
             return NoTrace(
                 f"gpio_marked: the edges that {trace.meter} saw are not those that the device made; is the line used by another?"
             )
-        return replace(on_device, facts={**trace.facts, "stream": trace.meter, "edges": seen})
+        facts = {**trace.facts, "stream": trace.meter, "edges": seen}
+        return replace(trace, meter="gpio_marked", tier=self.tier, offset=offset(first, last), facts=facts)
 
 
 METER = GpioMarked

@@ -32,13 +32,21 @@ def offset(before: Sequence[Ping], after: Sequence[Ping]) -> Offset:
 
     A clock that stepped in between leaves an offset of infinite uncertainty, which no window is valid by.
     """
-    (first_s, first_at_s, first_by_s), (last_s, last_at_s, last_by_s) = _fastest(before), _fastest(after)
+    ends = [_fastest(before), _fastest(after)]
+    (first_s, first_at_s, first_by_s), (last_s, last_at_s, last_by_s) = map(_seen, ends)
     between_s = last_at_s - first_at_s
     if between_s <= 0:
         raise ValueError("the pings after a recording came before those that began it")
-    is_lost = abs(last_s - first_s) > MOST_DRIFT * between_s + first_by_s + last_by_s
     # Between its ends a line is never further off than at the worse one.
-    return Offset(first_s, math.inf if is_lost else max(first_by_s, last_by_s), (last_s - first_s) / between_s, first_at_s)
+    by_s = max(first_by_s, last_by_s) if are_of_one_clock(ends) else math.inf
+    return Offset(first_s, by_s, (last_s - first_s) / between_s, first_at_s)
+
+
+def are_of_one_clock(pings: Sequence[Ping]) -> bool:
+    """Whether each two of them can be true of clocks that part by no more than `MOST_DRIFT`."""
+    seconds, at_s, by_s = np.array([_seen(ping) for ping in pings]).T
+    apart_s, between_s = (np.abs(x[:, None] - x) for x in (seconds, at_s))
+    return bool((apart_s <= MOST_DRIFT * between_s + by_s[:, None] + by_s).all())
 
 
 def edges(time_s: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -47,12 +55,18 @@ def edges(time_s: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]) -> n
     return np.stack([time_s[changed], time_s[changed + 1]], axis=1)
 
 
-def _fastest(pings: Sequence[Ping]) -> tuple[float, float, float]:
-    """(offset, when on the meter's clock, to within) by the ping that took the shortest time."""
+def _fastest(pings: Sequence[Ping]) -> Ping:
+    """That took the shortest time."""
     if not pings:
         raise ValueError("no ping was answered")
-    sent_s, device_s, received_s = min(pings, key=lambda ping: ping.received_s - ping.sent_s)
-    if received_s < sent_s:
-        raise ValueError(f"an answer came {sent_s - received_s:g} s before its question: the meter's clock went backwards")
-    middle_s = (sent_s + received_s) / 2
-    return device_s - middle_s, middle_s, (received_s - sent_s) / 2
+    fastest = min(pings, key=lambda ping: ping.received_s - ping.sent_s)
+    if fastest.received_s < fastest.sent_s:
+        early_s = fastest.sent_s - fastest.received_s
+        raise ValueError(f"an answer came {early_s:g} s before its question: the meter's clock went backwards")
+    return fastest
+
+
+def _seen(ping: Ping) -> tuple[float, float, float]:
+    """(offset, when on the meter's clock, to within) by it."""
+    middle_s = (ping.sent_s + ping.received_s) / 2
+    return ping.device_s - middle_s, middle_s, (ping.received_s - ping.sent_s) / 2

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,21 @@ def test_a_clock_that_stepped_is_lost_and_edges_that_do_not_fit_are_no_trace() -
     trace.edges_s[3] += 0.05
     odd = METER.aligned(trace, before, after)
     assert isinstance(odd, NoTrace) and "not those that the device made" in odd.reason
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_short_recording_of_a_busy_machine_is_a_trace(seed: int) -> None:
+    """Its widest edges lie far outside of what its two narrowest hold between them."""
+    rng = np.random.default_rng(seed)
+    trace, before, after = marked(rng)
+    after -= 19.3
+    time_s = np.cumsum(rng.exponential(0.02, 200)) + 2.9
+    made_s = np.concatenate([before, after])[:, 1] - 97
+    index = np.searchsorted(time_s, made_s)
+    found = METER.aligned(replace(trace, edges_s=np.stack([time_s[index - 1], time_s[index]], axis=1)), before, after)
+    assert isinstance(found, Trace) and found.offset is not None
+    middle_s = np.array([before[-1, 1], after[0, 0]]) - 97
+    assert np.abs(found.on_device(middle_s) - middle_s - 97).max() <= found.offset.uncertainty_s
 
 
 def test_a_mark_is_a_look_at_both_clocks() -> None:
