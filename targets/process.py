@@ -65,6 +65,8 @@ def run_group(
     """
     started = time.monotonic()
     check_command(argv, environment)
+    run = environment.get(runs.VARIABLE)
+    stdout, stderr = Kept(max_output_bytes), Kept(max_output_bytes)
     try:
         process = subprocess.Popen(
             list(launch(argv, folder, environment)),
@@ -82,9 +84,12 @@ def run_group(
         status = 127 if isinstance(error, FileNotFoundError) else 126
         message = f"{argv[0]}: {error.strerror}\n".encode(errors="replace")
         return CommandResult(tuple(argv), status, b"", message, time.monotonic() - started)
-    stdout, stderr = Kept(max_output_bytes), Kept(max_output_bytes)
+    except BaseException:  # an interrupt may come when the command runs already and its number is not told yet
+        if run is not None:
+            runs.slay(run)
+        raise
     try:
-        timed_out = _converse(process, stdin, stdout, stderr, started + timeout_s, environment.get(runs.VARIABLE))
+        timed_out = _converse(process, stdin, stdout, stderr, started + timeout_s, run)
     finally:
         _end(process)
     return CommandResult(

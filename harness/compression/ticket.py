@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket(Tuning):
-    """Each round trains for `fine_tune_epochs`, as does the ticket in the end. Stem and classifier lose nothing."""
+    """Each round trains for `fine_tune_epochs`, as does the ticket in the end. Stem and classifier lose no weights."""
 
     numeric: ClassVar[Numeric] = "float32"
 
@@ -33,7 +33,8 @@ class Ticket(Tuning):
     rewind_epochs: Annotated[int, Ge(0)] = 0
     """Weights are drawn anew and trained for so many epochs: there each round begins. 0: each begins at the weights of the trained network."""
     structure: Literal["none", "refill", "regroup"] = "none"
-    """What is made of the last round's weights: `refill`: whole filters; `regroup`: dense blocks of filters that keep the same inputs."""
+    """What is made of the last round's weights: `refill`: whole filters, the others leave the network with all that depends on them (what an
+    addition ties leaves together); `regroup`: dense blocks of filters that keep the same inputs."""
     by: Literal["count", "weight", "random"] = "count"
     """Which filters `refill` takes: those that keep the most weights, or the largest sum of magnitudes; `random` is the baseline."""
     extra: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -64,7 +65,13 @@ class Ticket(Tuning):
             network.load_state_dict(start)
             prune_and_retrain(network, masks, module, data, context, self, 0)
             masks = remaining({name: layer.weight for name, layer in layers.items()}, masks, (1 - self.prune) ** number)
-        masks = self._structured(network, layers, masks, start, data, context)
+        found = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+        network.load_state_dict(start)
+        if self.structure == "regroup":
+            masks = self._regrouped(network, masks, data, context)
+        elif self.structure == "refill":
+            network, fixed = self._refilled(network, found, masks, data, context)
+            masks, left_alone = {}, left_alone | fixed
         prune_and_retrain(network, masks, module, data, context, self, 0)
         counted = claims(network, data.spec.example(), sparse=True)
         return Compressed.single(network, counted, log=tuple(context.events), left_alone=left_alone)
@@ -83,41 +90,62 @@ class Ticket(Tuning):
                 left_alone[name] = "the filters of a convolution in groups share no inputs"
         pruned = {name: layer for name, layer in layers.items() if name not in left_alone}
         if not pruned:
-            raise UserError(f"ticket: no layer can be pruned: {'; '.join(f'{name}: {why}' for name, why in left_alone.items())}")
+            raise UserError(f"ticket: no layer can be pruned: {_each(left_alone)}")
         return pruned, left_alone
 
-    def _structured(
-        self,
-        network: nn.Module,
-        layers: dict[str, Layer],
-        masks: dict[str, torch.Tensor],
-        start: dict[str, torch.Tensor],
-        data: Data,
-        context: Context,
+    def _regrouped(
+        self, network: nn.Module, masks: dict[str, torch.Tensor], data: Data, context: Context
     ) -> dict[str, torch.Tensor]:
-        """The masks of the ticket; the network, in place, back at its start, with its filters in the ticket's order."""
-        from harness.compression.numerics.tickets import gathered, of_blocks, refilled, regrouped
+        """The masks of the ticket; the network's filters, in place, in the ticket's order."""
+        from harness.compression.numerics.tickets import gathered, of_blocks, regrouped
 
-        if self.structure == "refill":
-            masks = {
-                name: refilled(mask, self._scores(layers[name], mask, name, context), self.extra) for name, mask in masks.items()
-            }
-        network.load_state_dict(start)
-        if self.structure == "regroup":
-            blocks = {name: regrouped(mask, self.block_rows, self.block_columns, self.outweigh) for name, mask in masks.items()}
-            unions = {name: of_blocks(found, masks[name].shape) for name, found in blocks.items()}
-            masks, moved = gathered(network, unions, blocks, data.spec.example())
-            context.log("regrouped", blocks={name: len(found) for name, found in blocks.items()}, neighbours=moved)
+        blocks = {name: regrouped(mask, self.block_rows, self.block_columns, self.outweigh) for name, mask in masks.items()}
+        unions = {name: of_blocks(found, masks[name].shape) for name, found in blocks.items()}
+        masks, moved = gathered(network, unions, blocks, data.spec.example())
+        context.log("regrouped", blocks={name: len(found) for name, found in blocks.items()}, neighbours=moved)
         return masks
 
-    def _scores(self, layer: Layer, mask: torch.Tensor, name: str, context: Context) -> torch.Tensor:
-        """[out] float64, by which filters are taken."""
+    def _refilled(
+        self,
+        network: nn.Module,
+        found: dict[str, torch.Tensor],
+        masks: dict[str, torch.Tensor],
+        data: Data,
+        context: Context,
+    ) -> tuple[nn.Module, dict[str, str]]:
+        """The network without the filters that lost, and all that depends on them; and whose cannot leave, and why.
+
+        `found`: the weights that the last round trained.
+        """
         import torch
 
-        if self.by == "random":
-            return torch.from_numpy(context.rng(f"refill {name}").random(len(mask)))
-        kept = mask.double() if self.by == "count" else layer.weight.detach().double().abs() * mask
-        return kept.flatten(1).sum(1)
+        from harness.compression.numerics.dependency import dependencies
+        from harness.compression.numerics.shrink import channel_sums, check_runs, makers, shrunk
+        from harness.compression.numerics.tickets import unfilled
+
+        tied = dependencies(network, data.spec.example())
+        edits = []
+        for group in tied.groups:
+            names = [name for name in makers(group) if name in masks]
+            if not names:
+                continue
+            kept = channel_sums(group, {name: masks[name] for name in names})
+            size = int(channel_sums(group, {name: torch.ones_like(masks[name]) for name in names})[0])
+            if self.by == "random":
+                scores = torch.from_numpy(context.rng(f"refill {names[0]}").random(group.channels))
+            else:
+                scores = kept if self.by == "count" else channel_sums(group, {n: found[n].abs() * masks[n] for n in names})
+            edits += group.edits(unfilled(kept, size, scores, self.extra))
+        if not edits:
+            raise UserError(f"ticket: no filter can leave: {_each(tied.left_alone)}")
+        context.log("edits", edits=[str(edit) for edit in edits if edit.indices])
+        smaller = shrunk(network, edits)
+        check_runs(smaller, network, data.spec.example())
+        return smaller, {name: why for name, why in tied.left_alone.items() if name in masks}
 
 
 METHOD = Ticket
+
+
+def _each(reasons: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in reasons.items())

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,25 @@ with connect(Target("desk", work_dir=str(work))) as session:
     child = int((tmp_path / "child").read_text())
     stat = Path(f"/proc/{child}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def test_a_command_that_had_just_begun_when_the_interrupt_came_is_not_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs already, and `Popen` has not said yet by which number."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def _execute_child(self, *given: Any) -> None:
+            super()._execute_child(*given)  # type: ignore[misc]  # typeshed does not know it
+            begun.append(self)
+            raise KeyboardInterrupt
+
+    with connect(Target("desk", work_dir=str(tmp_path))) as session:
+        monkeypatch.setattr(subprocess, "Popen", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.run(["sleep", "300"], timeout_s=60)
+    assert begun[0].wait(timeout=10) == -signal.SIGKILL
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:

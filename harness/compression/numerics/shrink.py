@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,24 @@ from harness.train import in_eval_mode
 
 def l1_norms(module: nn.Module, group: Group) -> torch.Tensor:
     """[channels] sum of |w| over all filters that a channel is made by (Li et al. 2017, arXiv:1608.08710, sec. 3.1)."""
-    norms = torch.zeros(group.channels, dtype=torch.float64)
+    layers = {name: layer for name in makers(group) if isinstance(layer := module.get_submodule(name), Layer)}
+    return channel_sums(group, {name: layer.weight.detach().double().abs() for name, layer in layers.items()})
+
+
+def makers(group: Group) -> list[str]:
+    """The layers whose outputs its channels are."""
+    return [dependency.node.layer for dependency in group.dependencies if dependency.node.axis == "out"]
+
+
+def channel_sums(group: Group, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """[channels] float64: of `values` [out, ...] of the layers that are named, over all filters that a channel is made by."""
+    sums = torch.zeros(group.channels, dtype=torch.float64)
     for dependency in group.dependencies:
-        layer = module.get_submodule(dependency.node.layer)
-        if dependency.node.axis == "out" and isinstance(layer, Layer):
-            rows = layer.weight.detach().double().abs().flatten(1).sum(1)
-            norms += torch.stack([rows[list(indices)].sum() for indices in dependency.indices])
-    return norms
+        name, axis = dependency.node
+        if axis == "out" and name in values:
+            rows = values[name].double().flatten(1).sum(1)
+            sums += torch.stack([rows[list(indices)].sum() for indices in dependency.indices])
+    return sums
 
 
 def smallest(norms: torch.Tensor, ratio: float, round_to: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Structural lottery tickets: which weights of a network win, and the structure that is made of them (Chen et al. 2022, arXiv:2202.04736).
 
-Iterative magnitude pruning leaves single weights. *Refilling* makes whole filters of as many, *regrouping* dense blocks of filters x inputs.
+Iterative magnitude pruning leaves single weights. *Refilling* makes whole filters of as many (the others leave, with all that depends on them), *regrouping* dense blocks of filters x inputs.
 """
 
 from __future__ import annotations
@@ -37,16 +37,14 @@ def remaining(weights: Mapping[str, torch.Tensor], masks: Mapping[str, torch.Ten
     return keep_largest(scores, 1 - density, "global")
 
 
-def refilled(mask: torch.Tensor, scores: torch.Tensor, extra: float = 0.0) -> torch.Tensor:
-    """As many whole filters as the kept weights would fill, at least one, those of the largest `scores` [out]; the others leave.
+def unfilled(kept: torch.Tensor, size: int, scores: torch.Tensor, extra: float = 0.0) -> tuple[int, ...]:
+    """The channels that leave so that as many stay whole as the weights `kept` [channels] would fill, each of `size`, and one at least.
 
-    `extra`: the share of the others that comes back, too (refill+).
+    Those of the largest `scores` [channels] stay. `extra`: the share of the others that comes back, too (refill+).
     """
-    filters = max(int(mask.sum()) // mask[0].numel(), 1)
-    filters += int((len(mask) - filters) * extra)
-    kept = torch.zeros(len(mask), dtype=torch.bool)
-    kept[torch.argsort(scores, descending=True, stable=True)[:filters]] = True
-    return kept.view(-1, *[1] * (mask.dim() - 1)).expand_as(mask).clone()
+    filters = max(int(kept.sum()) // size, 1)
+    filters += int((len(kept) - filters) * extra)
+    return tuple(sorted(torch.argsort(scores, descending=True, stable=True)[filters:].tolist()))
 
 
 def regrouped(mask: torch.Tensor, rows: int, widest: int, outweigh: float) -> list[Block]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from harness.compression import Compressed
+from harness.compression.numerics.counting import claims
 from harness.compression.ticket import METHOD
 from harness.context import Context
 from harness.data.digits import DATA
@@ -73,13 +74,17 @@ def test_with_rewinding_the_rounds_begin_at_early_weights_of_a_network_drawn_ane
     assert torch.equal(again[again != 0], torch.cat([w.flatten() for w in ends[0]])[again != 0])
 
 
-def test_refilled_filters_are_whole_or_gone(cnn: nn.Module, new_context: NewContext) -> None:
-    found = kept(METHOD(structure="refill", rounds=2, fine_tune_epochs=1, **FEW).compress(cnn, DATA(), new_context()))
-    for mask in found.values():
-        rows = mask.flatten(1)
-        assert torch.equal(rows.any(1), rows.all(1)) and 0 < int(rows.all(1).sum()) < len(rows)
-    more = kept(METHOD(structure="refill", extra=0.5, rounds=2, fine_tune_epochs=1, **FEW).compress(cnn, DATA(), new_context()))
-    assert all(int(more[name].sum()) > int(found[name].sum()) for name in PRUNED)
+def test_filters_that_are_not_refilled_leave_the_network(cnn: nn.Module, new_context: NewContext) -> None:
+    def refilled(**given: Any) -> Compressed:
+        return METHOD(structure="refill", rounds=2, fine_tune_epochs=1, **given, **FEW).compress(cnn, DATA(), new_context())
+
+    compressed = refilled()
+    smaller, found = compressed.members[0].module, compressed.members[0].claims
+    for name, inputs in (("conv2", cnn.conv1.out_channels), ("conv3", len(smaller.conv2.weight))):
+        weight = smaller.get_parameter(f"{name}.weight")
+        assert 0 < len(weight) < len(cnn.get_parameter(f"{name}.weight")) and weight.shape[1] == inputs and bool((weight != 0).all())
+    assert found.macs == found.nonzero_macs < 0.8 * claims(cnn, DATA().spec.example()).macs
+    assert len(refilled(extra=0.5).members[0].module.conv2.weight) > len(smaller.conv2.weight)
 
 
 def test_a_regrouped_network_is_made_of_the_blocks_that_are_logged_and_claims_what_it_keeps(
@@ -102,6 +107,18 @@ def test_a_regrouped_network_is_made_of_the_blocks_that_are_logged_and_claims_wh
 def test_what_cannot_be_pruned_is_a_user_error(new_context: NewContext) -> None:
     with pytest.raises(UserError, match="no layer can be pruned: 1: the classifier"):
         METHOD().compress(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), DATA(), new_context())
+
+
+def test_filters_of_a_residual_stream_leave_together_and_what_cannot_leave_is_said(
+    resnet: nn.Module, new_context: NewContext
+) -> None:
+    method = METHOD(structure="refill", rounds=1, prune=0.4, fine_tune_epochs=0)
+    smaller = method.compress(resnet, DATA(), new_context()).members[0].module
+    assert len(smaller.get_parameter("conv.weight")) < len(resnet.get_parameter("conv.weight"))
+    assert smaller(torch.zeros(2, *DATA().spec.input_shape)).shape == (2, 10)
+    shuffled = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.PixelShuffle(2), nn.Conv2d(2, 10, 8))
+    with pytest.raises(UserError, match="no filter can leave: .*1: "):
+        method.compress(nn.Sequential(*shuffled, nn.Flatten()), DATA(), new_context())
 
 
 @pytest.mark.nightly

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from harness.compression.numerics.masks import apply_masks
-from harness.compression.numerics.tickets import Block, drawn_anew, gathered, of_blocks, partition, refilled, regrouped, remaining
+from harness.compression.numerics.tickets import Block, drawn_anew, gathered, of_blocks, partition, regrouped, remaining, unfilled
 from harness.errors import UserError
 
 pytestmark = pytest.mark.torch
@@ -34,14 +34,13 @@ def test_each_round_leaves_the_share_it_should_and_brings_nothing_back() -> None
         assert max(float(g.max()) for g in gone if len(g)) <= least, "of all layers together the smallest leave"
 
 
-def test_refilling_keeps_whole_filters_as_many_as_the_kept_weights_fill() -> None:
-    mask = torch.zeros(6, 4, 3, 3, dtype=torch.bool)
-    mask.view(-1)[:83] = True  # two filters of 36, and eleven more
+def test_refilling_keeps_as_many_whole_channels_as_the_kept_weights_fill() -> None:
+    kept = torch.tensor([36, 36, 11, 0, 0, 0])  # two channels of 36, and eleven weights more
     scores = torch.tensor([1.0, 5.0, 3.0, 3.0, 0.0, 3.0])
-    assert refilled(mask, scores).flatten(1).all(1).tolist() == [False, True, True, False, False, False]
-    assert int(refilled(mask, scores).sum()) == 2 * 36, "all or nothing, ties too"
-    assert refilled(mask, scores, extra=0.5).flatten(1).any(1).tolist() == [False, True, True, True, False, True]
-    assert int(refilled(torch.zeros_like(mask), scores).sum()) == 36, "a layer without a filter would say nothing"
+    assert unfilled(kept, 36, scores) == (0, 3, 4, 5), "of equal scores the first stays"
+    assert unfilled(kept, 36, scores, extra=0.5) == (0, 4)
+    assert unfilled(torch.zeros(6), 36, scores) == (0, 2, 3, 4, 5), "a layer without a filter would say nothing"
+    assert unfilled(torch.full((6,), 36), 36, scores) == ()
 
 
 def test_partitioning_finds_the_parts_that_were_planted() -> None:
