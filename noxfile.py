@@ -20,6 +20,9 @@ EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 """Every runtime that can share the environment: in it where tests are run, so that none of theirs is skipped."""
 AT_ONCE = ("--numprocesses", "3")
 """On two cores: half of what the tests take is waiting for devices. tests/conftest.py says which tests stay together."""
+ONCE_MORE = ("--reruns", "1", "--max-suite-reruns", "3", "--rerun-show-tracebacks")
+"""A machine that stood still for seconds fails no test of the thousands that talk to live peers; it is printed, and what fails twice, or a fourth
+test, fails. The nightly session allows none: races are found there."""
 SYSTEM_PACKAGES = {
     "/usr/share/datasets/fashion-mnist": "dataset-fashion-mnist",
     "chromium": "chromium",
@@ -52,7 +55,7 @@ def tests(session: nox.Session) -> None:
     """Pass the tests; what they need of the system is installed where that is allowed, and named where it is not."""
     commands = install(session, "test")
     install_system_packages(session)
-    session.run(commands / "pytest", *AT_ONCE, *session.posargs)
+    session.run(commands / "pytest", *AT_ONCE, *ONCE_MORE, *session.posargs)
 
 
 @nox.session(default=False)
