@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from harness.compression.numerics.groups import Edit
     from harness.compression.numerics.layers import Layer
     from harness.context import Context
     from harness.data import Data
+
+
+SCORED = 512
+"""Training examples whose answers say which filters `refill` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +40,9 @@ class Ticket(Tuning):
     structure: Literal["none", "refill", "regroup"] = "none"
     """What is made of the last round's weights: `refill`: whole filters, the others leave the network with all that depends on them (what an
     addition ties leaves together); `regroup`: dense blocks of filters that keep the same inputs."""
-    by: Literal["count", "weight", "random"] = "count"
-    """Which filters `refill` takes: those that keep the most weights, or the largest sum of magnitudes; `random` is the baseline."""
+    by: Literal["count", "weight", "activation", "gradient", "random"] = "count"
+    """Which filters `refill` takes: those that keep the most weights, or the largest sum of magnitudes; those that answer most, or whose answers
+    the loss depends on most, in the network of the last round; `random` is the baseline."""
     extra: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of the other filters that `refill` brings back, too (refill+)."""
     block_rows: Annotated[int, Ge(2)] = 8
@@ -65,12 +71,12 @@ class Ticket(Tuning):
             network.load_state_dict(start)
             prune_and_retrain(network, masks, module, data, context, self, 0)
             masks = remaining({name: layer.weight for name, layer in layers.items()}, masks, (1 - self.prune) ** number)
-        found = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+        scores = self._scores(network, layers, masks, data, context) if self.structure == "refill" else {}
         network.load_state_dict(start)
         if self.structure == "regroup":
             masks = self._regrouped(network, masks, data, context)
         elif self.structure == "refill":
-            network, fixed = self._refilled(network, found, masks, data, context)
+            network, fixed = self._refilled(network, scores, masks, data, context)
             masks, left_alone = {}, left_alone | fixed
         prune_and_retrain(network, masks, module, data, context, self, 0)
         counted = claims(network, data.spec.example(), sparse=True)
@@ -105,18 +111,33 @@ class Ticket(Tuning):
         context.log("regrouped", blocks={name: len(found) for name, found in blocks.items()}, neighbours=moved)
         return masks
 
-    def _refilled(
-        self,
-        network: nn.Module,
-        found: dict[str, torch.Tensor],
-        masks: dict[str, torch.Tensor],
-        data: Data,
-        context: Context,
-    ) -> tuple[nn.Module, dict[str, str]]:
-        """The network without the filters that lost, and all that depends on them; and whose cannot leave, and why.
+    def _scores(
+        self, network: nn.Module, layers: dict[str, Layer], masks: dict[str, torch.Tensor], data: Data, context: Context
+    ) -> dict[str, torch.Tensor]:
+        """[out] of each layer, by which filters are taken. The network: as the last round trained it."""
+        import torch
 
-        `found`: the weights that the last round trained.
-        """
+        from harness.compression.numerics.tickets import activity
+        from harness.train import mean_loss
+
+        if self.by == "count":
+            return dict(masks)
+        if self.by == "weight":
+            return {name: layer.weight.detach().abs() * masks[name] for name, layer in layers.items()}
+        if self.by == "random":
+            return {
+                name: torch.from_numpy(context.rng(f"refill {name}").random(len(layer.weight))) for name, layer in layers.items()
+            }
+        batch = data.load("train", SCORED)
+        inputs, labels = torch.tensor(batch.inputs), torch.tensor(batch.labels)
+        of_gradient = self.by == "gradient"
+        loss = (lambda outputs: mean_loss(context.criterion, outputs, inputs, labels)) if of_gradient else None
+        return activity(network, layers, inputs, loss)
+
+    def _refilled(
+        self, network: nn.Module, scores: dict[str, torch.Tensor], masks: dict[str, torch.Tensor], data: Data, context: Context
+    ) -> tuple[nn.Module, dict[str, str]]:
+        """The network without the filters that lost, and all that depends on them; and whose cannot leave, and why."""
         import torch
 
         from harness.compression.numerics.dependency import dependencies
@@ -124,18 +145,12 @@ class Ticket(Tuning):
         from harness.compression.numerics.tickets import unfilled
 
         tied = dependencies(network, data.spec.example())
-        edits = []
+        edits: list[Edit] = []
         for group in tied.groups:
-            names = [name for name in makers(group) if name in masks]
-            if not names:
-                continue
-            kept = channel_sums(group, {name: masks[name] for name in names})
-            size = int(channel_sums(group, {name: torch.ones_like(masks[name]) for name in names})[0])
-            if self.by == "random":
-                scores = torch.from_numpy(context.rng(f"refill {names[0]}").random(group.channels))
-            else:
-                scores = kept if self.by == "count" else channel_sums(group, {n: found[n].abs() * masks[n] for n in names})
-            edits += group.edits(unfilled(kept, size, scores, self.extra))
+            if any(name in masks for name in makers(group)):
+                size = channel_sums(group, {name: torch.ones_like(mask) for name, mask in masks.items()})[0]
+                kept = channel_sums(group, masks)
+                edits += group.edits(unfilled(kept, int(size), channel_sums(group, scores), self.extra))
         if not edits:
             raise UserError(f"ticket: no filter can leave: {_each(tied.left_alone)}")
         context.log("edits", edits=[str(edit) for edit in edits if edit.indices])

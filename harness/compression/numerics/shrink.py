@@ -35,7 +35,7 @@ def channel_sums(group: Group, values: Mapping[str, torch.Tensor]) -> torch.Tens
     for dependency in group.dependencies:
         name, axis = dependency.node
         if axis == "out" and name in values:
-            rows = values[name].double().flatten(1).sum(1)
+            rows = values[name].double().reshape(len(values[name]), -1).sum(1)
             sums += torch.stack([rows[list(indices)].sum() for indices in dependency.indices])
     return sums
 

@@ -1,12 +1,13 @@
 """Structural lottery tickets: which weights of a network win, and the structure that is made of them (Chen et al. 2022, arXiv:2202.04736).
 
-Iterative magnitude pruning leaves single weights. *Refilling* makes whole filters of as many (the others leave, with all that depends on them), *regrouping* dense blocks of filters x inputs.
+Iterative magnitude pruning leaves single weights. *Refilling* makes whole filters of as many (the others leave, with all that depends on them),
+*regrouping* dense blocks of filters x inputs.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,11 @@ import torch
 from torch import nn
 
 from harness.compression.numerics.dependency import dependencies
+from harness.compression.numerics.layers import Layer
 from harness.compression.numerics.masks import keep_largest
 from harness.compression.numerics.permute import permute
 from harness.errors import UserError
+from harness.train import in_eval_mode
 
 Bools = npt.NDArray[np.bool_]
 Masks = dict[str, torch.Tensor]
@@ -45,6 +48,45 @@ def unfilled(kept: torch.Tensor, size: int, scores: torch.Tensor, extra: float =
     filters = max(int(kept.sum()) // size, 1)
     filters += int((len(kept) - filters) * extra)
     return tuple(sorted(torch.argsort(scores, descending=True, stable=True)[filters:].tolist()))
+
+
+def activity(
+    network: nn.Module, layers: Mapping[str, Layer], inputs: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor] | None
+) -> dict[str, torch.Tensor]:
+    """[out] float64 of each layer, from its filters' answers y to `inputs` [n, ...] in eval mode: the mean of |y|.
+
+    With `loss` (of the network's outputs): what it would change without the filter, in first order, the mean over examples of
+    |mean of y * dloss/dy| (Molchanov et al. 2017, arXiv:1611.06440, eq. 8).
+    """
+    answers: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+
+    def keep(name: str, answer: torch.Tensor) -> None:
+        answer.retain_grad()
+        answers[name].append(answer)
+
+    handles = [
+        layer.register_forward_hook(lambda _layer, _given, answer, name=name: keep(name, answer))
+        for name, layer in layers.items()
+    ]
+    try:
+        with in_eval_mode(network):
+            outputs = network(inputs)
+            if loss is not None:
+                loss(outputs).backward()  # type: ignore[no-untyped-call]
+    finally:
+        network.zero_grad()
+        for handle in handles:
+            handle.remove()
+    found = {name: torch.zeros(len(layer.weight), dtype=torch.float64) for name, layer in layers.items()}
+    for name, given in answers.items():
+        for answer in given:
+            weighed_by = answer.sign() if loss is None else answer.grad
+            if weighed_by is None:  # the outputs do not depend on it
+                continue
+            values = answer.detach() * weighed_by.detach()
+            by_channel = values.movedim(-1 if isinstance(layers[name], nn.Linear) else 1, 1)
+            found[name] += by_channel.reshape(*by_channel.shape[:2], -1).double().mean(2).abs().mean(0)
+    return found
 
 
 def regrouped(mask: torch.Tensor, rows: int, widest: int, outweigh: float) -> list[Block]:

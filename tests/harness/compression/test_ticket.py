@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.compression import Compressed
+from harness.compression import Compressed, Member
 from harness.compression.numerics.counting import claims
 from harness.compression.ticket import METHOD
 from harness.context import Context
@@ -75,16 +75,23 @@ def test_with_rewinding_the_rounds_begin_at_early_weights_of_a_network_drawn_ane
 
 
 def test_filters_that_are_not_refilled_leave_the_network(cnn: nn.Module, new_context: NewContext) -> None:
-    def refilled(**given: Any) -> Compressed:
-        return METHOD(structure="refill", rounds=2, fine_tune_epochs=1, **given, **FEW).compress(cnn, DATA(), new_context())
+    def refilled(**given: Any) -> Member:
+        return (
+            METHOD(structure="refill", rounds=2, fine_tune_epochs=1, **given, **FEW)
+            .compress(cnn, DATA(), new_context())
+            .members[0]
+        )
 
-    compressed = refilled()
-    smaller, found = compressed.members[0].module, compressed.members[0].claims
-    for name, inputs in (("conv2", cnn.conv1.out_channels), ("conv3", len(smaller.conv2.weight))):
-        weight = smaller.get_parameter(f"{name}.weight")
-        assert 0 < len(weight) < len(cnn.get_parameter(f"{name}.weight")) and weight.shape[1] == inputs and bool((weight != 0).all())
+    def shape(network: nn.Module, name: str) -> tuple[int, ...]:
+        return tuple(network.get_parameter(f"{name}.weight").shape)
+
+    smaller, found = refilled().module, refilled().claims
+    for name, before in (("conv2", "conv1"), ("conv3", "conv2")):
+        assert 0 < shape(smaller, name)[0] < shape(cnn, name)[0] and shape(smaller, name)[1] == shape(smaller, before)[0]
     assert found.macs == found.nonzero_macs < 0.8 * claims(cnn, DATA().spec.example()).macs
-    assert len(refilled(extra=0.5).members[0].module.conv2.weight) > len(smaller.conv2.weight)
+    for by in ("activation", "gradient"):
+        assert shape(refilled(by=by).module, "conv2") == shape(smaller, "conv2"), "others, of the same number"
+    assert shape(refilled(extra=0.5).module, "conv2") > shape(smaller, "conv2")
 
 
 def test_a_regrouped_network_is_made_of_the_blocks_that_are_logged_and_claims_what_it_keeps(
@@ -117,7 +124,7 @@ def test_filters_of_a_residual_stream_leave_together_and_what_cannot_leave_is_sa
     assert len(smaller.get_parameter("conv.weight")) < len(resnet.get_parameter("conv.weight"))
     assert smaller(torch.zeros(2, *DATA().spec.input_shape)).shape == (2, 10)
     shuffled = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.PixelShuffle(2), nn.Conv2d(2, 10, 8))
-    with pytest.raises(UserError, match="no filter can leave: .*1: "):
+    with pytest.raises(UserError, match=r"no filter can leave: .*1: "):
         method.compress(nn.Sequential(*shuffled, nn.Flatten()), DATA(), new_context())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -7,8 +8,19 @@ import pytest
 import torch
 from torch import nn
 
+from harness.compression.numerics.layers import weighted_layers
 from harness.compression.numerics.masks import apply_masks
-from harness.compression.numerics.tickets import Block, drawn_anew, gathered, of_blocks, partition, regrouped, remaining, unfilled
+from harness.compression.numerics.tickets import (
+    Block,
+    activity,
+    drawn_anew,
+    gathered,
+    of_blocks,
+    partition,
+    regrouped,
+    remaining,
+    unfilled,
+)
 from harness.errors import UserError
 
 pytestmark = pytest.mark.torch
@@ -41,6 +53,30 @@ def test_refilling_keeps_as_many_whole_channels_as_the_kept_weights_fill() -> No
     assert unfilled(kept, 36, scores, extra=0.5) == (0, 4)
     assert unfilled(torch.zeros(6), 36, scores) == (0, 2, 3, 4, 5), "a layer without a filter would say nothing"
     assert unfilled(torch.full((6,), 36), 36, scores) == ()
+
+
+def test_activity_is_what_filters_answer_and_what_the_loss_would_lose_by_them() -> None:
+    """By hand: filters are silenced one by one, by so little that the loss is as good as linear."""
+    network = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Tanh(), nn.Flatten(), nn.Linear(45, 7), nn.Tanh(), nn.Linear(7, 3)).double()
+    inputs, labels = torch.randn(1, 2, 5, 5).double(), torch.tensor([2])
+    layers = {name: weighted_layers(network)[name] for name in ("0", "3")}
+
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, labels)
+
+    answers = activity(network, layers, inputs, None)
+    assert torch.allclose(answers["0"], network[0](inputs).detach().abs().mean((0, 2, 3)))
+    assert torch.allclose(answers["3"], network[:4](inputs).detach().abs()[0])
+    lost, small = activity(network, layers, inputs, loss), 1e-6
+    with torch.no_grad():
+        for name, places in (("0", 9), ("3", 1)):
+            for filter_ in range(len(layers[name].weight)):
+                silenced = copy.deepcopy(network)
+                silenced.get_parameter(f"{name}.weight")[filter_] *= 1 - small
+                silenced.get_parameter(f"{name}.bias")[filter_] *= 1 - small
+                change = float(loss(network(inputs)) - loss(silenced(inputs))) / small
+                assert abs(change) == pytest.approx(places * float(lost[name][filter_]), rel=1e-3, abs=1e-8)
+    assert all(parameter.grad is None for parameter in network.parameters()) and network.training
 
 
 def test_partitioning_finds_the_parts_that_were_planted() -> None:
