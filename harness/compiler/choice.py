@@ -154,9 +154,9 @@ def lane_cost(mask: Array, vectors: Vectors) -> float:
     return COSTS["float32"].lanes * BLOCK * int(lane_entries(mask.reshape(-1, mask.shape[3])).sum())
 
 
-def takes_lanes(mask: Array, most: int, vectors: Vectors) -> bool:
-    """Rather than lists of blocks, or the dense kernel."""
-    return lane_cost(mask, vectors) <= MARGIN * best_list(mask, "float32", most, vectors).cost
+def takes_lanes(mask: Array, best: Best, vectors: Vectors) -> bool:
+    """Rather than the best lists of blocks, or the dense kernel."""
+    return lane_cost(mask, vectors) <= MARGIN * best.cost
 
 
 def best_region_list(mask: Array, vectors: Vectors) -> Best:

@@ -97,7 +97,8 @@ def _layer(task: Task, window: Window, groups: int, clamp: Clamp, requantize: Re
         places = Places(y[1], y[2], y[0])
         most = most_places(window.strides[1] * x[3] * weights.itemsize)
         mask = entries_mask(weights, step)
-        if requantize is None and takes_lanes(mask, most, task.vectors):
+        best = best_list(mask, weights.dtype.name, most, task.vectors)
+        if requantize is None and takes_lanes(mask, best, task.vectors):
             return _lanes(
                 task,
                 weights.reshape(-1, y[3]),
@@ -108,7 +109,6 @@ def _layer(task: Task, window: Window, groups: int, clamp: Clamp, requantize: Re
                 places,
                 most,
             )
-        best = best_list(mask, weights.dtype.name, most, task.vectors)
         if best.width is not None:
             return _listed(task, weights, bias, window, clamp, requantize, images, best, most)
     if requantize is not None:

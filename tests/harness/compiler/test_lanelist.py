@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compiler.choice import ANY_VECTORS, COSTS, Costs, Vectors, lane_cost, takes_lanes
+from harness.compiler.choice import ANY_VECTORS, COSTS, Costs, Vectors, best_list, lane_cost, takes_lanes
 from harness.compiler.emit import emitted
 from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph, Node, Type
@@ -40,18 +40,24 @@ def test_a_list_holds_every_weight_once(groups: int, outputs: int, density: floa
     assert (found.values != 0).any(1).all() and len(found.places) == lane_entries(weights != 0).sum()
 
 
+def is_by_lanes(mask: np.ndarray) -> bool:
+    """Of a 1x1 layer of the mask [channels, outputs]."""
+    best = best_list(mask[None, None], "float32", 28, ANY_VECTORS)
+    return takes_lanes(mask[None, None], best, ANY_VECTORS)
+
+
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (2, 8), (4, 16), (1, 16)])
 def test_groups_fill_all_lanes(n: int, m: int) -> None:
     mask = grouped(n, m, 64, 32) != 0
     assert lane_entries(mask).tolist() == [[n * 16 // m] * 4] * 2
-    assert takes_lanes(mask[None, None], 28, ANY_VECTORS)
+    assert is_by_lanes(mask)
 
 
 def test_what_does_not_pay_stays_as_it_is() -> None:
-    assert not takes_lanes(grouped(3, 4, 64, 32)[None, None] != 0, 28, ANY_VECTORS)
-    assert not takes_lanes(np.ones((1, 1, 64, 32), bool), 28, ANY_VECTORS)
+    assert not is_by_lanes(grouped(3, 4, 64, 32) != 0)
+    assert not is_by_lanes(np.ones((64, 32), bool))
     blocks = np.repeat(np.random.default_rng(0).random((64, 2)) < 0.25, 16, 1)
-    assert not takes_lanes(blocks[None, None], 28, ANY_VECTORS)  # whole blocks are empty: a list needs no selection
+    assert not is_by_lanes(blocks)  # whole blocks are empty: a list needs no selection
     assert np.isinf(
         lane_cost(grouped(1, 4, 72, 32).reshape(1, 3, 24, 32) != 0, ANY_VECTORS)
     )  # 16 channels would be of two places
