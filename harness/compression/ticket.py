@@ -114,7 +114,7 @@ class Ticket(Tuning):
     def _scores(
         self, network: nn.Module, layers: dict[str, Layer], masks: dict[str, torch.Tensor], data: Data, context: Context
     ) -> dict[str, torch.Tensor]:
-        """[out] of each layer, by which filters are taken. The network: as the last round trained it."""
+        """[out, ...] of each layer, by whose sums filters are taken. The network: as the last round trained it."""
         import torch
 
         from harness.compression.numerics.tickets import activity
