@@ -19,27 +19,21 @@ HK_INLINE int hk_chains(int width) { return 4 * width <= HK_SUMS && width <= 4 ?
 HK_INLINE void hk_f32_list_entries(hk_floats *sums, const float *x, const int32_t *offsets, const float *weights, int count, hk_shape s,
                                    int parts, int places, int tile_columns, int chains) {
     const int width = places * parts, block = parts * HK_LANES;
-#define HK_ENTRY(CHAIN)                                                                                                 \
-    {                                                                                                                   \
-        const float *from = x + offsets[k + CHAIN], *with = weights + (size_t)(k + CHAIN) * (size_t)block;              \
-        hk_floats factors[HK_SUMS];                                                                                     \
-        HK_UNROLL                                                                                                       \
-        for (int v = 0; v < parts; v++) factors[v] = hk_load(with + v * HK_LANES, HK_LANES);                            \
-        HK_UNROLL                                                                                                       \
-        for (int p = 0; p < places; p++) {                                                                              \
-            const int row = p / tile_columns, column = p % tile_columns;                                                \
-            const float value = from[(row * s.stride_h * s.width + column * s.stride_w) * s.channels];                  \
-            HK_UNROLL                                                                                                   \
-            for (int v = 0; v < parts; v++) sums[CHAIN * width + p * parts + v] += value * factors[v];                  \
-        }                                                                                                               \
+#define HK_ENTRY(K, CHAIN)                                                                              \
+    {                                                                                                   \
+        const float *from = x + offsets[K], *with = weights + (size_t)(K) * (size_t)block;              \
+        hk_floats factors[HK_SUMS];                                                                     \
+        HK_UNROLL                                                                                       \
+        for (int v = 0; v < parts; v++) factors[v] = hk_load(with + v * HK_LANES, HK_LANES);            \
+        HK_UNROLL                                                                                       \
+        for (int p = 0; p < places; p++) {                                                              \
+            const int row = p / tile_columns, column = p % tile_columns;                                \
+            const float value = from[(row * s.stride_h * s.width + column * s.stride_w) * s.channels];  \
+            HK_UNROLL                                                                                   \
+            for (int v = 0; v < parts; v++) sums[CHAIN * width + p * parts + v] += value * factors[v];  \
+        }                                                                                               \
     }
-    int k = 0;
-    if (chains > 1)
-        for (; k + chains <= count; k += chains) {
-            HK_UNROLL
-            for (int c = 0; c < chains; c++) HK_ENTRY(c)
-        }
-    for (; k < count; k++) HK_ENTRY(0)
+    HK_IN_CHAINS(count, chains, HK_ENTRY)
 #undef HK_ENTRY
 }
 

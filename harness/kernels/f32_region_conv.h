@@ -45,24 +45,18 @@ HK_INLINE int hk_region_place(hk_regions s, int v, int tile_columns, int stride,
 /* sums += the products of a list's entries; they are spread over `chains` that follow each other. */
 HK_INLINE void hk_f32_region_entries(hk_floats *sums, const float *x, const int32_t *places, const float *weights, int count, hk_regions s,
                                      int tile_columns, int vectors, int chains) {
-#define HK_ENTRY(CHAIN)                                                                                                            \
-    {                                                                                                                              \
-        const float *from = x + places[k + CHAIN], *with = weights + (size_t)(k + CHAIN) * (size_t)s.filters;                      \
-        HK_REGION_WEIGHTS                                                                                                          \
-        HK_UNROLL                                                                                                                  \
-        for (int v = 0; v < vectors; v++) {                                                                                        \
-            const hk_floats value = hk_load(from + hk_region_place(s, v, tile_columns, s.stride, s.x_columns), HK_LANES);          \
-            HK_UNROLL                                                                                                              \
-            for (int f = 0; f < s.filters; f++) sums[(CHAIN * s.filters + f) * vectors + v] += HK_REGION_WEIGHT(f) * value;        \
-        }                                                                                                                          \
+#define HK_ENTRY(K, CHAIN)                                                                                                   \
+    {                                                                                                                        \
+        const float *from = x + places[K], *with = weights + (size_t)(K) * (size_t)s.filters;                                \
+        HK_REGION_WEIGHTS                                                                                                    \
+        HK_UNROLL                                                                                                            \
+        for (int v = 0; v < vectors; v++) {                                                                                  \
+            const hk_floats value = hk_load(from + hk_region_place(s, v, tile_columns, s.stride, s.x_columns), HK_LANES);    \
+            HK_UNROLL                                                                                                        \
+            for (int f = 0; f < s.filters; f++) sums[(CHAIN * s.filters + f) * vectors + v] += HK_REGION_WEIGHT(f) * value;  \
+        }                                                                                                                    \
     }
-    int k = 0;
-    if (chains > 1)
-        for (; k + chains <= count; k += chains) {
-            HK_UNROLL
-            for (int c = 0; c < chains; c++) HK_ENTRY(c)
-        }
-    for (; k < count; k++) HK_ENTRY(0)
+    HK_IN_CHAINS(count, chains, HK_ENTRY)
 #undef HK_ENTRY
 }
 

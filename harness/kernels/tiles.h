@@ -40,3 +40,15 @@
         for (int block = 0; block < whole; block++) HK_WHOLE_BLOCK(ROW, COLUMN, R, C);                                                  \
         if (rest) HK_LAST_BLOCK(ROW, COLUMN, R, C);                                                                                     \
     }
+
+/* ENTRY(k, chain) for each of `count` entries, spread over `chains` of sums that follow each other. */
+#define HK_IN_CHAINS(COUNT, CHAINS, ENTRY)                                            \
+    {                                                                                 \
+        int k = 0;                                                                    \
+        if (CHAINS > 1)                                                               \
+            for (; k + CHAINS <= COUNT; k += CHAINS) {                                \
+                HK_UNROLL                                                             \
+                for (int chain = 0; chain < CHAINS; chain++) ENTRY(k + chain, chain)  \
+            }                                                                         \
+        for (; k < COUNT; k++) ENTRY(k, 0)                                            \
+    }
