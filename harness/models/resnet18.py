@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ResNet18:
     criterion: ClassVar[Criterion] = CLASSIFICATION
-    name: ClassVar[str] = "resnet18"
-    blocks: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)
-    """Of each stage."""
-    are_bottlenecks: ClassVar[bool] = False
 
     data: str = "imagenet_folder"
     width: Annotated[int, Ge(1)] = 64
@@ -34,14 +30,13 @@ class ResNet18:
     weights: str = ""
 
     def accepts(self, spec: DataSpec) -> str | None:
-        return not_images(self.name, spec, 8)
+        return not_images("resnet18", spec, 8)
 
     def build(self, spec: DataSpec) -> nn.Module:
-        from harness.models.networks.resnet import SMALL, Basic, Bottleneck, ResNet
+        from harness.models.networks.resnet import SMALL, Basic, ResNet
 
         small = min(spec.input_shape[1:]) < SMALL
-        block = Bottleneck if self.are_bottlenecks else Basic
-        return ResNet(block, self.blocks, spec.input_shape[0], spec.classes, width=self.width, small=small)
+        return ResNet(Basic, (2, 2, 2, 2), spec.input_shape[0], spec.classes, width=self.width, small=small)
 
     def recipe(self) -> Recipe:
         return sgd(self.epochs, self.augment)

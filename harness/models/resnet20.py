@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ResNet20:
     criterion: ClassVar[Criterion] = CLASSIFICATION
-    name: ClassVar[str] = "resnet20"
-    blocks: ClassVar[int] = 3
-    """Of each stage."""
 
     data: str = "cifar10(scale=imagenet)"
     width: Annotated[int, Ge(1)] = 16
@@ -36,12 +33,12 @@ class ResNet20:
     weights: str = ""
 
     def accepts(self, spec: DataSpec) -> str | None:
-        return not_images(self.name, spec, 4)
+        return not_images("resnet20", spec, 4)
 
     def build(self, spec: DataSpec) -> nn.Module:
         from harness.models.networks.resnet_cifar import CifarResNet
 
-        return CifarResNet(spec.input_shape[0], spec.classes, blocks=self.blocks, width=self.width)
+        return CifarResNet(spec.input_shape[0], spec.classes, blocks=3, width=self.width)
 
     def recipe(self) -> Recipe:
         return sgd(self.epochs, self.augment)
