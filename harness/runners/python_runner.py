@@ -336,7 +336,8 @@ def private_standard_output() -> Callable[[Document, int], None]:
         text = json.dumps(document, allow_nan=False)
         ours.write(f"ASSAY-BEGIN {document['nonce']}\n{text}\nASSAY-END {document['nonce']}\n")
         ours.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):  # a library's last words
+            stream.flush()
         # Without the interpreter's own end: a runtime that crashes while it is torn down has answered all the same.
         os._exit(status)
 

@@ -76,7 +76,9 @@ def test_it_opens_without_a_complaint_and_fits_a_phone(
 ) -> None:
     page = browser(write_diff(diff, *sides, tmp_path / "out"), width=375, height=800)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    page.locator("td[data-metric=latency] a").last.click(timeout=10_000)
+    with page.expect_navigation():
+        page.locator("td[data-metric=latency] a").last.click(timeout=10_000)
     assert "slower" in page.locator("h1").inner_text()
-    page.get_by_role("link", name="made-up").first.click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="made-up").first.click()
     assert "of made-up" in page.locator("h1").inner_text()

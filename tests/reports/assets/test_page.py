@@ -152,7 +152,8 @@ def test_a_link_with_choices_opens_them_and_a_place_keeps_them(browser: OpenPage
         if "int8" in next(r for r in site.records if r.id == i).axes.method
     ]
     assert _rows(page, "laptop") == ids
-    page.get_by_role("navigation").get_by_role("link", name="Legend").click()
+    with page.expect_navigation():
+        page.get_by_role("navigation").get_by_role("link", name="Legend").click()
     assert page.url.endswith("#legend") and _rows(page, "laptop") == ids
     page.evaluate("location.hash = '#backend=litert'")
     page.wait_for_function("document.querySelector('.filters select[name=backend]').value === 'litert'")
@@ -173,9 +174,11 @@ def test_without_a_script_all_is_there(browser: OpenPage, site: Site) -> None:
 
 def test_a_row_leads_to_its_cell_and_back(browser: OpenPage, site: Site) -> None:
     page = browser(site.page)
-    page.locator('section.sheet[data-target="pixel7"]').get_by_role("link", name="int8_ptq", exact=True).click()
+    with page.expect_navigation():
+        page.locator('section.sheet[data-target="pixel7"]').get_by_role("link", name="int8_ptq", exact=True).click()
     assert "int8_ptq" in page.locator("h1").inner_text()
-    page.locator(".kicker a").first.click()
+    with page.expect_navigation():
+        page.locator(".kicker a").first.click()
     assert page.url.startswith(site.page.as_uri())
 
 
@@ -245,7 +248,8 @@ def test_a_run_too_large_for_one_page_has_a_page_for_each_model_and_device(
     )
     page = browser(index)
     assert page.locator("section.sheet").count() == 0
-    page.locator("table.heat th a", has_text="dscnn").click()
+    with page.expect_navigation():
+        page.locator("table.heat th a", has_text="dscnn").click()
     assert page.locator("h1").inner_text() == "dscnn"
     mine = {r.id for r in records if r.axes.model == "dscnn"}
     rows = page.locator("tr[data-record]")
@@ -255,6 +259,7 @@ def test_a_run_too_large_for_one_page_has_a_page_for_each_model_and_device(
         [r for r in records if r.id in mine and r.axes.target == "laptop"]
     )
     page = browser(index)
-    page.get_by_role("link", name="pixel7", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="pixel7", exact=True).click()
     assert page.locator("h1").inner_text() == "pixel7"
     assert page.locator("tr[data-record]").count() == len([r for r in records if r.axes.target == "pixel7"])
