@@ -25,6 +25,8 @@ Chosen = Mapping[str, tuple[str, float]]
 """(scheme, density) of layers; those that are not named are dense."""
 DENSE = "dense"
 """The scheme of a layer whose weights all stay."""
+CLOSE = 1e-6
+"""Densities that differ by less are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,11 @@ class LatencyTable:
         """
         return self.gap.most * self._between(layer, scheme, density, lambda timing: timing.most_s)
 
+    def was_left_out(self, layer: str, scheme: str, density: float) -> bool:
+        """Whether it has no such time because a strength of that scheme could not be measured (`left_out`), and for no other reason."""
+        least = min((timing.density for timing in self._layer(layer).timings if timing.scheme == scheme), default=1.0)
+        return any(left.scheme == scheme for left in self.left_out) and density < least - CLOSE
+
     def latency_s(self, chosen: Chosen) -> float:
         """Of the whole network, as is to be expected."""
         return self.gap.typical * self._sum_s(chosen)
@@ -199,14 +206,14 @@ class LatencyTable:
                 f"Measured are {', '.join(found.schemes())}{self._why_not(scheme)}"
             )
         at = bisect_left([d for d, _ in points], density - 1e-9)
-        if at == len(points) or (at == 0 and not math.isclose(points[0][0], density, abs_tol=1e-6)):
+        if at == len(points) or (at == 0 and not math.isclose(points[0][0], density, abs_tol=CLOSE)):
             raise UserError(
                 f"the latency table of {self.model} has `{scheme}` of layer `{layer}` measured at densities "
                 f"{points[0][0]:.4g} to {points[-1][0]:.4g}, not at {density:.4g}; measure a sparsity of {1 - density:.4g} too"
                 f"{self._why_not(scheme)}"
             )
         above, time = points[at]
-        if at == 0 or math.isclose(above, density, abs_tol=1e-6):
+        if at == 0 or math.isclose(above, density, abs_tol=CLOSE):
             return time
         below, before = points[at - 1]
         return before + (time - before) * (density - below) / (above - below)

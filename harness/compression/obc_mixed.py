@@ -74,13 +74,17 @@ class ObcMixed(Surgery):
             raise ValueError("neither `sparsities` nor `bits`: there is nothing to choose from")
 
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
-        from harness.compression.numerics.budget import resource_cost
+        from harness.compression.numerics.budget import resource_cost, timed
 
         dense = copy.deepcopy(module).eval()
         network = copy.deepcopy(dense)
         table = self._table(dense)
         inputs = self.calibration(data, context)
         database, left_alone = self._database(dense, inputs, context)
+        if table is not None:
+            database, untimed = timed(database, table)
+            if untimed:
+                context.log("untimed", options=untimed, reasons=[dataclasses.asdict(left) for left in table.left_out])
         errors = {name: dict(zip(map(str, found.options), found.errors, strict=True)) for name, found in database.items()}
         context.log("database", errors=errors)
         cost = resource_cost(self.resource, dense, data.spec.example(), database, table)
@@ -120,9 +124,7 @@ class ObcMixed(Surgery):
             weights = (operation.weight, *remembered(operation, options[1:], self.solver, context.journal))
             errors = [operation.error(weight) for weight in weights]
             order = sorted(range(len(options)), key=errors.__getitem__)
-            database[operation.name] = Solved(
-                tuple(options[i] for i in order), tuple(weights[i] for i in order), tuple(errors[i] for i in order)
-            )
+            database[operation.name] = Solved(options, weights, tuple(errors)).only(order)
         return database, left_alone | {name: UNREACHED for name in plan if name not in database}
 
     def _options(self, layer: Layer) -> tuple[Option, ...] | str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import UserError
-from harness.latency_table import DENSE, LatencyTable, Layer, Network, Timing, load_table, read_table, write_table
+from harness.latency_table import DENSE, LatencyTable, Layer, LeftOut, Network, Timing, load_table, read_table, write_table
 
 
 def table(**changes: object) -> LatencyTable:
@@ -58,6 +58,18 @@ def test_what_the_table_does_not_hold_is_refused(layer: str, scheme: str, densit
     with pytest.raises(UserError) as error:
         table().time_s(layer, scheme, density)
     assert says in str(error.value)
+
+
+def test_what_could_not_be_measured_is_told_from_what_was_not_asked_for() -> None:
+    left = (LeftOut("block-punched 16x1", 0.9, "failed: it did not answer"),)
+    with_reason = table(left_out=left)
+    assert with_reason.was_left_out("conv", "block-punched 16x1", 0.1)
+    assert with_reason.was_left_out("fc", "block-punched 16x1", 0.5)
+    assert not with_reason.was_left_out("conv", "block-punched 16x1", 0.25)
+    assert not with_reason.was_left_out("conv", "block-punched 16x1", 0.7)
+    assert not with_reason.was_left_out("conv", "unstructured", 0.1)
+    assert not with_reason.was_left_out("conv", DENSE, 1.0)
+    assert not table().was_left_out("conv", "block-punched 16x1", 0.1)
 
 
 def test_a_network_takes_its_layers_and_the_rest_and_what_the_profile_adds() -> None:

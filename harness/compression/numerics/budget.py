@@ -36,6 +36,12 @@ class Solved:
     errors: tuple[float, ...]
     """Share of the layer's squared outputs that each loses."""
 
+    def only(self, which: Sequence[int]) -> Solved:
+        """These, in this order."""
+        return Solved(
+            tuple(self.options[i] for i in which), tuple(self.weights[i] for i in which), tuple(self.errors[i] for i in which)
+        )
+
 
 Database = Mapping[str, Solved]
 
@@ -69,6 +75,17 @@ def resource_cost(
         tuple(tuple(taken(name, option, w) for option, w in _pairs(found)) for name, found in database.items()),
         math.fsum(taken(name, Option(), weight) for name, weight in rest),
     )
+
+
+def timed(database: Database, table: LatencyTable) -> tuple[Database, dict[str, list[str]]]:
+    """Each layer's options but those that could not be measured when the table was made; these, by layer. The order stays."""
+    kept, dropped = {}, {}
+    for name, found in database.items():
+        untimed = [i for i, (option, w) in enumerate(_pairs(found)) if table.was_left_out(name, *_looked_up(option, w))]
+        kept[name] = found.only([i for i in range(len(found.options)) if i not in untimed])
+        if untimed:
+            dropped[name] = [str(found.options[i]) for i in untimed]
+    return kept, dropped
 
 
 def uniform_policies(database: Database) -> Iterator[Policy]:
@@ -110,6 +127,9 @@ def _pairs(found: Solved) -> Sequence[tuple[Option, torch.Tensor]]:
 
 
 def _most_s(table: LatencyTable, name: str, option: Option, weight: torch.Tensor) -> float:
-    if not option.sparsity:
-        return table.layer_most_s(name, DENSE, 1.0)
-    return table.layer_most_s(name, str(option.regularity), float(torch.count_nonzero(weight)) / weight.numel())
+    return table.layer_most_s(name, *_looked_up(option, weight))
+
+
+def _looked_up(option: Option, weight: torch.Tensor) -> tuple[str, float]:
+    """Scheme, and the density that the weights really have."""
+    return (str(option.regularity), float(torch.count_nonzero(weight)) / weight.numel()) if option.sparsity else (DENSE, 1.0)

@@ -16,7 +16,7 @@ from harness.compression.obc_mixed import METHOD
 from harness.context import Context
 from harness.data.digits import DATA
 from harness.errors import UserError
-from harness.latency_table import LatencyTable, Layer, Network, Timing, write_table
+from harness.latency_table import LatencyTable, Layer, LeftOut, Network, Timing, write_table
 from harness.train import evaluate
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("compiler_cache")]
@@ -109,8 +109,8 @@ def test_a_budget_that_nothing_keeps_is_a_user_error(cnn: nn.Module, new_context
         METHOD(budget=0.05, sparsities=(0.5,), **FEW).compress(cnn, DATA(), new_context())
 
 
-def test_a_measured_latency_is_a_budget(cnn: nn.Module, new_context: NewContext, tmp_path: Path) -> None:
-    """On a device where only pruning `conv3` saves anything, `conv3` alone is pruned."""
+def table_of(network: nn.Module, *sparsities: float, left_out: tuple[LeftOut, ...] = ()) -> LatencyTable:
+    """Of a device where only pruning `conv3` saves anything."""
     layers = {
         name: Layer(
             tuple(layer.weight.shape),
@@ -121,19 +121,38 @@ def test_a_measured_latency_is_a_budget(cnn: nn.Module, new_context: NewContext,
                     1 - round(s * layer.weight.numel()) / layer.weight.numel(),
                     (2.0 - s if name == "conv3" else 1.0,),
                 )
-                for s in (0.0, 0.5, 0.9)
+                for s in (0.0, *sparsities)
             ),
         )
-        for name, layer in weighted_layers(cnn).items()
+        for name, layer in weighted_layers(network).items()
     }
     whole = Network("dense", 0.0, (1.0 + 5.0,), (1.0,), ())
-    table = LatencyTable("cnn", "digits", "b", "t", 1, "measured", "m", {}, {}, 0, layers, (whole,))
-    write_table(table, tmp_path / "table.json")
+    return LatencyTable("cnn", "digits", "b", "t", 1, "measured", "m", {}, {}, 0, layers, (whole,), left_out)
+
+
+def test_a_measured_latency_is_a_budget(cnn: nn.Module, new_context: NewContext, tmp_path: Path) -> None:
+    write_table(table_of(cnn, 0.5, 0.9), tmp_path / "table.json")
     method = METHOD(budget=0.87, resource="latency", table=str(tmp_path / "table.json"), sparsities=(0.5, 0.9), **FEW)
     found = chosen(method.compress(cnn, DATA(), new_context()))
     assert (found["unit"], found["table"]) == ("s", {"origin": "measured", "target": "t", "backend": "b", "threads": 1})
     assert {name for name, option in found["options"].items() if option != "dense"} == {"conv3"}
     assert found["reached"] == pytest.approx(5.1, abs=0.02) and found["reached"] <= found["limit"] == pytest.approx(0.87 * 6)
+
+
+def test_what_could_not_be_measured_is_not_chosen_and_what_was_not_is_refused(
+    cnn: nn.Module, new_context: NewContext, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.json"
+    method = METHOD(budget=0.93, resource="latency", table=str(table), sparsities=(0.5, 0.9), **FEW)
+    write_table(table_of(cnn, 0.5), table)
+    with pytest.raises(UserError, match=r"measure a sparsity of 0\.90"):
+        method.compress(cnn, DATA(), new_context())
+    write_table(table_of(cnn, 0.5, left_out=(LeftOut("unstructured", 0.9, "failed: it did not answer"),)), table)
+    context = new_context()
+    found = chosen(method.compress(cnn, DATA(), context))
+    assert found["options"]["conv3"] == "unstructured 0.5"
+    (untimed,) = [event for event in context.events if event["event"] == "untimed"]
+    assert untimed["options"]["conv3"] == ["unstructured 0.9"] and untimed["reasons"][0]["reason"] == "failed: it did not answer"
 
 
 def test_a_table_of_another_network_is_refused_before_anything_is_solved(
