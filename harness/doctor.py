@@ -14,11 +14,12 @@ from harness.errors import BuildError, RunnerError, Unsupported
 from harness.noise import MOST_STEADY, keep, measured_noise
 from harness.steps import versions
 from targets.data import data_root
-from targets.facts import machine_facts, machine_key, state
+from targets.facts import machine_facts, machine_key
 from targets.lease import leased
 from targets.quiet import timing
 from targets.session import Session
 from targets.state import journal
+from targets.state.now import state
 from targets.state.settings import CPUFREQ
 from targets.state.validity import FIRMWARE_BITS
 from targets.target import Target

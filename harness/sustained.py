@@ -15,10 +15,12 @@ import numpy as np
 from harness.measure import measurements
 from harness.suite import Sampling
 from results.record import Measurement, Samples
-from targets.facts import NO_CLOCK, NO_TEMPERATURE, lines_of, policy_folders, sensors_of
+from targets.device_files import lines_of
+from targets.facts import policy_folders
 from targets.power.sampled import Readings, sampled
 from targets.power.trace import NoTrace
 from targets.session import CommandFailed, Session
+from targets.state.now import NO_CLOCK, NO_TEMPERATURE, sensors_of
 from targets.target import Target
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from targets.facts import lines_of
+from targets.device_files import lines_of
 from targets.meters import Recording, Silent
 from targets.power.sampled import Readings, sampled
 from targets.power.trace import Channel, NoTrace, Tier, Trace

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le
 
-from targets.facts import children, lines_of
+from targets.device_files import children, lines_of
 from targets.meters import Recording
 from targets.power.rails import Rail, Rails, hwmon_rails, named
 from targets.power.trace import NoTrace, Tier

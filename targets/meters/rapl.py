@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
-from targets.facts import children, lines_of
+from targets.device_files import children, lines_of
 from targets.meters import Recording, Silent
 from targets.power.sampled import Readings, sampled
 from targets.power.trace import Channel, NoTrace, Tier, Trace

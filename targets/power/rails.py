@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from targets.facts import children, lines_of
+from targets.device_files import children, lines_of
 from targets.meters import Recording, Silent
 from targets.power.sampled import Readings, sampled
 from targets.power.trace import Channel, NoTrace, Trace

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from targets import interrupt
-from targets.facts import Facts, temperatures
+from targets.facts import Facts
 from targets.session import Session
+from targets.state.now import temperatures
 from targets.state.validity import known
 from targets.target import Target
 

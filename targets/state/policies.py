@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from targets.facts import lines_of, policy_folders
+from targets.device_files import lines_of
+from targets.facts import policy_folders
 from targets.session import Session
 from targets.state.settings import BOOST, CPUFREQ, NO_TURBO, QUIET_ANDROID
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from targets import interrupt
-from targets.facts import lines_of
+from targets.device_files import lines_of
 from targets.session import CommandFailed, Session, TargetError
 from targets.state import journal
 from targets.state.policies import Policy, Wanted, chosen, held_khz, policies, settings_for

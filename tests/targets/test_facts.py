@@ -1,55 +1,22 @@
-"""Machine facts and state, from fake /proc and /sys trees of known devices, and from the machine this runs on."""
+"""What a machine is, from fake /proc and /sys trees of known devices, and from the machine this runs on."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from device_tree import RASPBERRY_PI_4, absent, tree
 
-from targets.facts import ITSELF, KEY_FIELDS, machine_facts, machine_key, state
+from targets.facts import ITSELF, KEY_FIELDS, machine_facts, machine_key
 from targets.here import session_here
 from targets.session import Session
+from targets.state.now import state
 from targets.target import Target
 from targets.transports import connect
-
-PI4 = {
-    "proc/cpuinfo": "".join(
-        f"processor\t: {i}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\n"
-        for i in range(4)
-    )
-    + "Hardware\t: BCM2835\nRevision\t: c03111\nModel\t\t: Raspberry Pi 4 Model B Rev 1.1\n",
-    "proc/meminfo": "MemTotal:        3884368 kB\nMemFree:          100000 kB\nMemAvailable:    3000000 kB\n",
-    "proc/loadavg": "0.52 0.58 0.59 1/467 12345\n",
-    "proc/uptime": "12345.67 23456.78\n",
-    "proc/sys/kernel/osrelease": "6.1.21-v8+\n",
-    "proc/sys/kernel/random/boot_id": "8ea67384-35b2-44d6-b384-07c48280904e\n",
-    "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.1\0",
-    "etc/os-release": 'NAME="Debian GNU/Linux"\nPRETTY_NAME="Debian GNU/Linux 11 (bullseye)"\n',
-    **{f"sys/devices/system/cpu/cpu{i}/topology/core_id": f"{i}\n" for i in range(4)},
-    **{f"sys/devices/system/cpu/cpu{i}/topology/physical_package_id": "0\n" for i in range(4)},
-    "sys/devices/system/cpu/cpufreq/policy0/scaling_driver": "cpufreq-dt\n",
-    "sys/devices/system/cpu/cpufreq/policy0/scaling_governor": "ondemand\n",
-    "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1500000\n",
-    "sys/devices/system/cpu/cpufreq/policy0/scaling_min_freq": "600000\n",
-    "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq": "1500000\n",
-    "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "1500000\n",
-    "sys/devices/system/cpu/cpufreq/policy0/stats/time_in_state": "600000 100\n1500000 12345\n",
-    "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "2\n",
-    "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "1\n",
-    "sys/class/power_supply/battery/status": "Discharging\n",
-    "sys/class/power_supply/battery/current_now": "-431000\n",
-    "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
-    "sys/class/thermal/thermal_zone0/temp": "48312\n",
-    "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
-    "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
-    "sys/class/hwmon/hwmon0/temp1_input": "-1500\n",
-}
-"""What a Raspberry Pi 4 shows, by path below the root."""
 
 
 @pytest.fixture
@@ -58,23 +25,8 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield session
 
 
-def tree(folder: Path, files: Mapping[str, str]) -> str:
-    """A file system of a device, as a root for `machine_facts`; its path holds a colon, as paths below /sys do."""
-    root = folder / "ro:ot"
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    root.mkdir(exist_ok=True)
-    return f"{root}/"
-
-
-def absent(value: Any) -> bool:
-    return isinstance(value, dict) and value["value"] is None and bool(value["reason"])
-
-
 def test_a_raspberry_pi_is_known(session: Session, tmp_path: Path) -> None:
-    facts = machine_facts(session, tree(tmp_path, PI4))
+    facts = machine_facts(session, tree(tmp_path, RASPBERRY_PI_4))
     assert {**facts, "isa": "?"} == {
         "cpu_model": "Raspberry Pi 4 Model B Rev 1.1",
         "cpu_parts": ["0x41/0xd08"],
@@ -92,44 +44,6 @@ def test_a_raspberry_pi_is_known(session: Session, tmp_path: Path) -> None:
         "os": "Debian GNU/Linux 11 (bullseye)",
         "boot_id": "8ea67384-35b2-44d6-b384-07c48280904e",
     }
-
-
-def test_its_state_is_read_in_si_units(session: Session, tmp_path: Path) -> None:
-    assert state(session, tree(tmp_path, PI4)) == {
-        "load_average": [0.52, 0.58, 0.59],
-        "uptime_s": 12345.67,
-        "memory_available_bytes": 3_000_000 * 1024,
-        "cpufreq": [
-            {
-                "policy": "policy0",
-                "driver": "cpufreq-dt",
-                "governor": "ondemand",
-                "current_hz": 1_500_000_000,
-                "min_hz": 600_000_000,
-                "max_hz": 1_500_000_000,
-                "time_in_state_s": {"600000000": 1.0, "1500000000": 123.45},
-            }
-        ],
-        "temperatures": [
-            {"sensor": "thermal_zone0", "type": "cpu-thermal", "celsius": 48.312},
-            {"sensor": "temp1", "type": "cpu_thermal", "celsius": -1.5},
-        ],
-        "boot_id": "8ea67384-35b2-44d6-b384-07c48280904e",
-        "throttling": {"cpu_events": 3},
-        "power_supplies": [{"supply": "battery", "status": "Discharging", "current_now": "-431000"}],
-    }
-
-
-def test_raspberry_pis_firmware_and_android_say_whether_they_throttle(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = {"vcgencmd": "case $1 in get_throttled) echo throttled=0x50005 ;; *) echo 'frequency(48)=1500345728' ;; esac"}
-    for name, script in (said | {"dumpsys": "echo; echo '\tThermal Status: 2'"}).items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    expected = {"firmware_bits": 0x50005, "firmware_clock_hz": 1_500_345_728, "android_thermal_status": 2}
-    assert state(session, tree(tmp_path, {}))["throttling"] == expected
 
 
 def test_two_threads_of_a_core_count_as_one_core(session: Session, tmp_path: Path) -> None:
@@ -161,40 +75,23 @@ def test_kinds_of_cores_are_told_apart(session: Session, tmp_path: Path) -> None
 
 def test_what_is_not_there_is_null_with_a_reason(session: Session, tmp_path: Path) -> None:
     root = tree(tmp_path, {})
-    facts, now = machine_facts(session, root), state(session, root)
+    facts = machine_facts(session, root)
     without_files = {"isa", "cpu_parts", "virtualization"}
     assert {name for name, value in facts.items() if absent(value)} == set(facts) - without_files
-    assert {name for name, value in now.items() if absent(value)} == set(now)
     assert machine_key(facts)
-
-
-def test_a_policy_and_a_sensor_that_refuse_are_told(session: Session, tmp_path: Path) -> None:
-    files = {
-        "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "<unknown>\n",
-        "sys/devices/system/cpu/cpufreq/policy0/scaling_governor": "performance\n",
-        "sys/class/thermal/thermal_zone0/type": "broken\n",
-        "sys/class/thermal/thermal_zone0/temp": "\n",
-        "sys/class/thermal/thermal_zone1/type": "good\n",
-        "sys/class/thermal/thermal_zone1/temp": "30000\n",
-    }
-    now = state(session, tree(tmp_path, files))
-    (policy,) = now["cpufreq"]
-    assert policy["governor"] == "performance"
-    assert all(absent(policy[name]) for name in ("driver", "current_hz", "min_hz", "max_hz", "time_in_state_s"))
-    assert [zone["type"] for zone in now["temperatures"]] == ["good"]
 
 
 @pytest.mark.parametrize("field", KEY_FIELDS)
 def test_the_machine_key_changes_with_each_listed_field(session: Session, tmp_path: Path, field: str) -> None:
-    facts = machine_facts(session, tree(tmp_path, PI4))
+    facts = machine_facts(session, tree(tmp_path, RASPBERRY_PI_4))
     assert machine_key({**facts, field: "something else"}) != machine_key(facts)
 
 
 def test_the_machine_key_ignores_the_boot_and_small_change_of_memory(session: Session, tmp_path: Path) -> None:
-    facts = machine_facts(session, tree(tmp_path, PI4))
-    files = PI4 | {
+    facts = machine_facts(session, tree(tmp_path, RASPBERRY_PI_4))
+    files = RASPBERRY_PI_4 | {
         "proc/sys/kernel/random/boot_id": "another\n",
-        "proc/meminfo": PI4["proc/meminfo"].replace("3884368", "3884000"),
+        "proc/meminfo": RASPBERRY_PI_4["proc/meminfo"].replace("3884368", "3884000"),
         "proc/loadavg": "9 9 9 1/1 1\n",
     }
     (tmp_path / "later").mkdir()
@@ -203,21 +100,19 @@ def test_the_machine_key_ignores_the_boot_and_small_change_of_memory(session: Se
 
 
 def test_a_listed_field_may_not_be_left_out(session: Session, tmp_path: Path) -> None:
-    facts = dict(machine_facts(session, tree(tmp_path, PI4)))
+    facts = dict(machine_facts(session, tree(tmp_path, RASPBERRY_PI_4)))
     del facts["kernel"]
     with pytest.raises(KeyError, match="kernel"):
         machine_key(facts)
 
 
 def test_this_machine_is_itself(session: Session) -> None:
-    facts, now = machine_facts(session), state(session)
+    facts = machine_facts(session)
     assert facts["kernel"] == platform.release() and facts["isa"] == platform.machine()
     assert facts["cpus"] >= (os.cpu_count() or 1)
     assert facts["ram_bytes"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert machine_key(facts) == machine_key(machine_facts(session))
-    assert 0 < now["memory_available_bytes"] <= facts["ram_bytes"]
-    assert state(session)["uptime_s"] >= now["uptime_s"] > 0
-    json.dumps([facts, now], allow_nan=False)
+    json.dumps(facts, allow_nan=False)
 
 
 def test_android_says_what_it_is_and_no_serial_number(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +126,7 @@ def test_android_says_what_it_is_and_no_serial_number(session: Session, tmp_path
     (tools / "getprop").write_text(f"#!/bin/sh\ncat <<'END'\n{said}\n[broken\nEND\n")
     (tools / "getprop").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    phone = {name: text for name, text in PI4.items() if "device-tree" not in name and "os-release" not in name}
+    phone = {name: text for name, text in RASPBERRY_PI_4.items() if "device-tree" not in name and "os-release" not in name}
     phone["proc/cpuinfo"] = phone["proc/cpuinfo"].split("Hardware")[0]
     facts = machine_facts(session, tree(tmp_path, phone))
     assert (facts["board"], facts["os"], facts["cpu_model"]) == ("Google Pixel 6", "Android 14 (11070983)", "gs101")
@@ -245,7 +140,7 @@ def test_an_emulated_device_is_what_it_says_it_is(tmp_path: Path) -> None:
         Target("vax", work_dir=str(tmp_path / "work")),
         lambda argv, _folder, _environment: ["printf", told] if argv[0] == ITSELF else argv,
     )
-    root = tree(tmp_path, PI4)
+    root = tree(tmp_path, RASPBERRY_PI_4)
     facts, now = machine_facts(emulated, root), state(emulated, root)
     host = machine_facts(session_here(Target("host", work_dir=str(tmp_path / "work"))), root)
     assert (facts["isa"], facts["cpu_model"], facts["virtualization"]) == ("vax", "780", "simh 4")
