@@ -472,7 +472,7 @@ def _planned(
     from harness.errors import UserError
     from harness.identity import identify
     from harness.plan import Done, plan, restricted
-    from harness.suite import load_suite
+    from harness.suite_file import load_suite
     from results.store import exists, open_store
 
     targets = _targets(inventory)

@@ -16,7 +16,8 @@ from harness.errors import BuildError, UserError
 from harness.executor import Executor
 from harness.plugins import Choice
 from harness.steps import Step, compress_step, export_step
-from harness.suite import Workload, check_model
+from harness.suite import Workload
+from harness.suite_file import check_model
 
 
 @dataclass(frozen=True, slots=True)

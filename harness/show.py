@@ -11,7 +11,8 @@ from harness.compression import Numeric
 from harness.errors import UserError
 from harness.plan import Cell, estimated_s
 from harness.progress import result_text
-from harness.suite import Suite, Workload, shipped_suites
+from harness.suite import Suite, Workload
+from harness.suite_file import shipped_suites
 from harness.supply import download_text, downloads
 from results.paper import POINT_AXES, STATE_AXES
 from results.printable import printable

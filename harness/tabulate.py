@@ -23,7 +23,8 @@ from harness.own_file import AS_IT_IS
 from harness.plan import plan
 from harness.plugins import Choice
 from harness.run import Conductor
-from harness.suite import OperatingPoint, Sampling, Suite, Workload, check_model
+from harness.suite import OperatingPoint, Sampling, Suite, Workload
+from harness.suite_file import check_model
 from results.record import Record
 from results.stats import median_interval
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from harness import plugins
 from harness.plan import estimated_s, plan
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
+from harness.suite_file import load_suite
 from targets.target import Target
 
 ROOT = Path(__file__).resolve().parent.parent

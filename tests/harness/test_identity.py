@@ -10,7 +10,8 @@ from harness import identity
 from harness.identity import identify
 from harness.plan import Point
 from harness.plugins import Choice
-from harness.suite import OperatingPoint, Sampling, Suite, Workload, load_suite
+from harness.suite import OperatingPoint, Sampling, Suite, Workload
+from harness.suite_file import load_suite
 from targets.target import Target
 
 TARGETS = {"local": Target("local")}

@@ -20,7 +20,7 @@ from harness.plan import plan
 from harness.progress import Terminal
 from harness.run import Conductor
 from harness.steps import build_step
-from harness.suite import load_suite
+from harness.suite_file import load_suite
 from results.store import open_store
 from targets.target import Target
 

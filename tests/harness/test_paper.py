@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.paper import METRICS
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
+from harness.suite_file import load_suite
 from reports.metrics import METRICS as PRINTED
 from results.paper import LAYOUTS, FigureSpec, TableSpec
 from targets.target import Target

@@ -10,7 +10,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.plan import Cell, Done, Point, cell_key, plan, restricted
-from harness.suite import Condition, Suite, load_suite
+from harness.suite import Condition, Suite
+from harness.suite_file import load_suite
 from results.record import Axes, Status
 from targets.target import Target
 

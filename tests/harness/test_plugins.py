@@ -8,7 +8,7 @@ import pytest
 
 from harness import plugins
 from harness.errors import UserError
-from harness.plugins import Choice
+from harness.plugins import Choice, matches
 
 ALL = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
 
@@ -103,3 +103,20 @@ def test_parameters_are_told_as_a_suite_writes_them() -> None:
     sparsity, scope, *_ = plugins.parameters("methods", "magnitude_prune")
     assert (sparsity, scope) == ("sparsity (float > 0, < 1, required)", "scope = 'global' ('global' | 'local')")
     assert "hidden = (128, 64) (list of int ≥ 1)" in plugins.parameters("models", "mlp")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "label", "is_match"),
+    [
+        ("magnitude_prune", "magnitude_prune", True),
+        ("magnitude_prune", "magnitude_prune(sparsity=0.5)", True),
+        ("magnitude_prune", "magnitude_prune_more", False),
+        ("magnitude*", "magnitude_prune(sparsity=0.5)", True),
+        ("magnitude_prune(sparsity=0.5)", "magnitude_prune(sparsity=0.5)", True),
+        ("magnitude_prune(sparsity=0.5)", "magnitude_prune(sparsity=0.55)", False),
+        ("magnitude_prune(*0.5*)", "magnitude_prune(sparsity=0.5, scope=local)", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_a_pattern_matches_a_name_with_or_without_its_parameters(pattern: str, label: str, is_match: bool) -> None:
+    assert matches(pattern, label) is is_match

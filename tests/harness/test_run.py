@@ -16,7 +16,8 @@ from harness.plan import Cell, Done, plan
 from harness.progress import Terminal
 from harness.run import Conductor
 from harness.steps import build_step
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
+from harness.suite_file import load_suite
 from results.record import Record
 from results.store import Store, open_store
 from targets.session import Unreachable

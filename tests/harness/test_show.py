@@ -10,7 +10,7 @@ from harness import plugins, show
 from harness.compress import CompressedFile
 from harness.doctor import Finding
 from harness.plan import plan
-from harness.suite import load_suite
+from harness.suite_file import load_suite
 from results.record import Axes, Measurement, Record
 from targets.target import Target
 

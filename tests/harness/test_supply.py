@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.plan import Cell, plan
-from harness.suite import load_suite
+from harness.suite_file import load_suite
 from harness.supply import download_text, downloads, fetch
 from targets.target import Target
 

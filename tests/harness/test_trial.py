@@ -14,7 +14,8 @@ from harness.executor import Executor
 from harness.identity import identify
 from harness.plan import plan
 from harness.steps import build_step
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
+from harness.suite_file import load_suite
 from harness.trial import Trial, begun
 from targets.target import Target
 

@@ -18,7 +18,8 @@ from harness.plan import Cell, plan
 from harness.progress import Terminal
 from harness.run import Conductor
 from harness.steps import build_step
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
+from harness.suite_file import load_suite
 from results.quarantine import FAULTS
 from results.record import Record
 from results.store import Store, open_store

@@ -15,7 +15,7 @@ from harness.identity import identify
 from harness.plan import Cell, plan
 from harness.progress import Terminal
 from harness.run import Conductor
-from harness.suite import load_suite
+from harness.suite_file import load_suite
 from reports.report import write_report
 from results.record import Record
 from results.store import open_store
