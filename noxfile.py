@@ -69,12 +69,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Print what the harness itself costs, and how fast compiled layers and networks are. Figures, never assertions."""
+    """Print what the harness itself and surgery cost, and how fast compiled layers and networks are. Figures, never assertions."""
     commands = install(session, "test")
     session.run(
         commands / "pytest",
         "tests/harness/test_overhead.py",
         "tests/harness/compiler/speed",
+        "tests/harness/compression/test_speed.py",
         "tests/targets/power/test_overhead.py",
         "-s",
         "--benchmark-only",
