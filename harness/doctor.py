@@ -16,10 +16,10 @@ from harness.steps import versions
 from targets.data import data_root
 from targets.facts import machine_facts, machine_key
 from targets.lease import leased
+from targets.now import state
 from targets.quiet import timing
 from targets.session import Session
 from targets.state import journal
-from targets.state.now import state
 from targets.state.settings import CPUFREQ
 from targets.state.validity import FIRMWARE_BITS
 from targets.target import Target

@@ -17,10 +17,10 @@ from harness.suite import Sampling
 from results.record import Measurement, Samples
 from targets.device_files import lines_of
 from targets.facts import policy_folders
+from targets.now import NO_CLOCK, NO_TEMPERATURE, sensors_of
 from targets.power.sampled import Readings, sampled
 from targets.power.trace import NoTrace
 from targets.session import CommandFailed, Session
-from targets.state.now import NO_CLOCK, NO_TEMPERATURE, sensors_of
 from targets.target import Target
 
 if TYPE_CHECKING:

@@ -29,10 +29,10 @@ from targets.facts import Facts, machine_facts, machine_key
 from targets.health import check_health
 from targets.interrupt import sleep
 from targets.lease import Busy, LeaseLost, leased
+from targets.now import state
 from targets.quiet import HERE, timing, working
 from targets.session import CommandFailed, Invalid, Session, TargetError, Unreachable
 from targets.state import Control, Wanted, cooled, tuned, void_reason
-from targets.state.now import state
 from targets.transports import connect
 
 BACKOFF_S = 5.0

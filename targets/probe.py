@@ -12,8 +12,8 @@ from typing import Any
 
 from targets.facts import machine_facts
 from targets.inventory import entry_text
+from targets.now import state
 from targets.session import Session
-from targets.state.now import state
 from targets.target import Target
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from targets import interrupt
 from targets.facts import Facts
+from targets.now import temperatures
 from targets.session import Session
-from targets.state.now import temperatures
 from targets.state.validity import known
 from targets.target import Target
 

@@ -24,9 +24,9 @@ from results.quarantine import FAULTS
 from results.record import Record
 from results.store import Store, open_store
 from targets.lease import Busy, LeaseLost
+from targets.now import state
 from targets.session import CommandFailed, Invalid, Unreachable
 from targets.state import Cooling
-from targets.state.now import state
 from targets.target import Target
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("null_backend")]

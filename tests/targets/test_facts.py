@@ -13,8 +13,8 @@ from device_tree import RASPBERRY_PI_4, absent, tree
 
 from targets.facts import ITSELF, KEY_FIELDS, machine_facts, machine_key
 from targets.here import session_here
+from targets.now import state
 from targets.session import Session
-from targets.state.now import state
 from targets.target import Target
 from targets.transports import connect
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from targets.facts import machine_facts, machine_key
 from targets.health import check_health
 from targets.lease import break_lease, leased, look
+from targets.now import state
 from targets.probe import described, entry, probe
 from targets.session import CommandFailed, CommandResult, Session, TargetError, Unreachable
-from targets.state.now import state
 from targets.target import Target
 
 NASTY = [

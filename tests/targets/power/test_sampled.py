@@ -74,8 +74,8 @@ def test_nothing_of_it_stays_on_the_device(session: Session, tmp_path: Path) -> 
 def test_it_ends_at_its_own_limit(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LIMIT_S", 1.0)
     (tmp_path / "one").write_text("1\n")
-    (readings,), _ = kept(session, [str(tmp_path / "one")], 1.7)
-    assert 0 < readings.time_s[-1] - readings.time_s[0] <= 2.0
+    (readings,), _ = kept(session, [str(tmp_path / "one")], 3.0)
+    assert readings.time_s[-1] - readings.time_s[0] <= 2.0
 
 
 @pytest.mark.peers

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from targets.now import state
 from targets.session import Session
 from targets.state import Cooling, cooled
-from targets.state.now import state
 from targets.target import Target
 
 Tree = Any

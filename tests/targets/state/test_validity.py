@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from targets.now import state
 from targets.session import Session
 from targets.state import Control, void_reason
-from targets.state.now import state
 from targets.state.settings import Setting
 from targets.target import Target
 

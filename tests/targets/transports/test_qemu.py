@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from targets.facts import ITSELF, machine_facts, machine_key
+from targets.now import state
 from targets.session import CommandFailed, Session
-from targets.state.now import state
 from targets.target import Target
 from targets.transports import connect
 from targets.transports.qemu import GUESTS, elf_machine, emulated_cpu, offered_cpus

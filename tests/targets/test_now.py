@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from device_tree import RASPBERRY_PI_4, absent, tree
 
+from targets.now import state
 from targets.session import Session
-from targets.state.now import state
 from targets.target import Target
 from targets.transports import connect
 
