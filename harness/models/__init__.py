@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
+
+from annotated_types import Ge
 
 from harness.compression import Numeric
-from harness.criterion import Criterion, Metric
+from harness.criterion import CLASSIFICATION, Criterion, Metric
 from harness.errors import UserError
+from harness.train import Augment
 
 if TYPE_CHECKING:
     from torch import nn
 
     from harness.data import DataSpec
-    from harness.train import Augment, Recipe
+    from harness.train import Recipe
 
 
 class Model(Protocol):
@@ -75,6 +78,28 @@ class FileModel:
         from harness.train import Recipe
 
         return Recipe(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualNetwork:
+    """What the residual networks for images share: their parameters, which images they take, how they are trained."""
+
+    criterion: ClassVar[Criterion] = CLASSIFICATION
+    name: ClassVar[str]
+    least_pixels: ClassVar[int]
+    """On each side of an image."""
+
+    data: str
+    width: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Ge(0)] = 40
+    augment: Augment = "crop_flip"
+    weights: str = ""
+
+    def accepts(self, spec: DataSpec) -> str | None:
+        return not_images(self.name, spec, self.least_pixels)
+
+    def recipe(self) -> Recipe:
+        return sgd(self.epochs, self.augment)
 
 
 def not_images(name: str, spec: DataSpec, least: int) -> str | None:
