@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,6 @@ from device_tree import absent, tree
 
 from targets.device_files import children, command, entries, fields, first, kib, lines_of, or_reason, real, whole
 from targets.session import Session
-from targets.target import Target
-from targets.transports import connect
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    with connect(Target("device", work_dir=str(tmp_path / "work"))) as session:
-        yield session
 
 
 def test_entries_come_in_natural_order_and_none_from_a_folder_that_is_not_there(session: Session, tmp_path: Path) -> None:

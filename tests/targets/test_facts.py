@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from targets.here import session_here
 from targets.now import state
 from targets.session import Session
 from targets.target import Target
-from targets.transports import connect
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    with connect(Target("device", work_dir=str(tmp_path / "work"))) as session:
-        yield session
 
 
 def test_a_raspberry_pi_is_known(session: Session, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from device_tree import RASPBERRY_PI_4, absent, tree
 
 from targets.now import state
 from targets.session import Session
-from targets.target import Target
-from targets.transports import connect
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    with connect(Target("device", work_dir=str(tmp_path / "work"))) as session:
-        yield session
 
 
 def test_a_raspberry_pis_state_is_read_in_si_units(session: Session, tmp_path: Path) -> None:
