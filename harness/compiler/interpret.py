@@ -79,7 +79,10 @@ def _finished(sums: Array, clamp: Clamp, requantize: Requantize | None, rest: Se
     """The end of Conv and Dense: a residual and clamping, or back to bytes."""
     if requantize is None:
         return np.clip(sums + sum(rest), clamp.low, clamp.high).astype(np.float32)
-    levels = np.rint(sums.astype(np.float32) * rest[0]) + requantize.zero_point
+    scaled = sums.astype(np.float32) * rest[0]
+    if requantize.is_real:
+        return np.clip(scaled, requantize.low, requantize.high).astype(np.float32)
+    levels = np.rint(scaled) + requantize.zero_point
     return saturated(np.clip(levels, requantize.low, requantize.high), requantize.dtype)
 
 

@@ -18,6 +18,7 @@ from harness.compiler.lower import Lowered, Task, limits, lower_operator, patter
 from harness.compiler.operators import Clamp, Conv, Dense, Requantize, Window
 from harness.compiler.pack import BLOCK, by_block, bytes_by_four
 from harness.compiler.patterns import Registers, best_tile, by_pattern
+from harness.compiler.text import literal
 
 
 class Images(NamedTuple):
@@ -230,7 +231,8 @@ def _lookup(task: Task, found: Levels, bias: Array, clamp: Clamp) -> Lowered:
 
 def _quantization(task: Task, q: Requantize) -> str:
     signs = {"is_signed": int(task.inputs[0].dtype == "int8"), "is_full": int((task.constant(1, "weights") == -128).any())}
-    return struct("hk_requantize", **signs, x_zero=q.x_zero_point, zero=q.zero_point, low=q.low, high=q.high)
+    low, high = (literal(level - q.zero_point, "float32") for level in (q.low, q.high))
+    return struct("hk_requantize", **signs, is_real=int(q.is_real), x_zero=q.x_zero_point, zero=q.zero_point, low=low, high=high)
 
 
 def _totals(weights: Array) -> Array:

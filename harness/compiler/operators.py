@@ -28,13 +28,18 @@ NO_CLAMP = Clamp()
 
 
 class Requantize(NamedTuple):
-    """Sums of products of bytes -> bytes: stored = clamp(round(sum * multiplier) + zero_point), multiplier float32 [outputs], an input."""
+    """Sums of products of bytes -> bytes: stored = clamp(round(sum * multiplier) + zero_point), multiplier float32 [outputs], an input.
+    Or, dtype float32, -> what they stand for, clamp(sum * multiplier), where nothing quantizes it again."""
 
     x_zero_point: int
     zero_point: int
     dtype: str
-    low: int
-    high: int
+    low: float
+    high: float
+
+    @property
+    def is_real(self) -> bool:
+        return self.dtype == "float32"
 
 
 @dataclass(frozen=True, slots=True)

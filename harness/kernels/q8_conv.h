@@ -9,7 +9,7 @@
 
 /* `outputs` of a tile's blocks, at `tile_rows` x `tile_columns` places. */
 HK_INLINE void hk_q8_conv_tile(const uint8_t *x, const int8_t *weights, const int32_t *bias, const int32_t *totals, const float *multiplier,
-                               uint8_t *y, hk_shape s, hk_requantize q, int tile_rows, int tile_columns, int outputs) {
+                               void *y, hk_shape s, hk_requantize q, int tile_rows, int tile_columns, int outputs) {
     hk_ints sums[HK_SUMS];
     const int blocks = hk_parts(outputs, HK_BLOCK), width = blocks * HK_PARTS, depth = s.channels / s.groups;
     const int is_whole = s.dilation_w == 1 && s.groups == 1; /* neighbouring columns of such a window are neighbours in memory */
@@ -42,12 +42,12 @@ HK_INLINE void hk_q8_conv(const void *x, const int8_t *weights, const int32_t *b
     for (int n = 0; n < s.batch; n++)
         for (int g = 0; g < s.groups; g++) {
             const uint8_t *from = (const uint8_t *)x + (size_t)n * hk_image(s) + g * inputs;
-            uint8_t *to = (uint8_t *)y + (size_t)n * hk_y_image(s) + g * outputs;
+            void *to = hk_q8_at(y, (size_t)n * hk_y_image(s) + (size_t)(g * outputs), q);
 #define HK_AT(OUTPUTS, ROW, COLUMN, R, C)                                                                                               \
     if (hk_is_mine(&turn))                                                                                                             \
     hk_q8_conv_tile(from + hk_x_at(s, ROW, COLUMN), weights + (size_t)(g * blocks + b) * block_size, bias + (g * blocks + b) * HK_BLOCK, \
                     totals + (g * blocks + b) * HK_BLOCK, multiplier + (g * blocks + b) * HK_BLOCK,                                     \
-                    to + hk_y_at(s, ROW, COLUMN) + b * HK_BLOCK, s, q, R, C, OUTPUTS)
+                    hk_q8_at(to, hk_y_at(s, ROW, COLUMN) + (size_t)(b * HK_BLOCK), q), s, q, R, C, OUTPUTS)
 #define HK_WHOLE(ROW, COLUMN, R, C) HK_AT(together * HK_BLOCK, ROW, COLUMN, R, C)
 #define HK_REST(ROW, COLUMN, R, C) HK_AT(rest, ROW, COLUMN, R, C)
             int b = 0;

@@ -9,7 +9,7 @@ HK_INLINE hk_ints hk_channels(const uint8_t *from, int lanes, int is_signed) {
     return hk_load_ints(found);
 }
 
-HK_INLINE void hk_q8_dwconv_tile(const uint8_t *x, const int8_t *weights, const int32_t *bias, const float *multiplier, uint8_t *y,
+HK_INLINE void hk_q8_dwconv_tile(const uint8_t *x, const int8_t *weights, const int32_t *bias, const float *multiplier, void *y,
                                  hk_shape s, hk_requantize q, int places, int count) {
     hk_ints sums[HK_SUMS];
     HK_UNROLL
@@ -33,25 +33,25 @@ HK_INLINE void hk_q8_dwconv_tile(const uint8_t *x, const int8_t *weights, const 
     for (int p = 0; p < places; p++)
         HK_UNROLL
         for (int v = 0; v < HK_PARTS; v++)
-            hk_requantized(y + p * s.channels + v * HK_LANES, sums[p * HK_PARTS + v], hk_load(multiplier + v * HK_LANES, HK_LANES), q,
-                           hk_lanes(count, v));
+            hk_requantized(hk_q8_at(y, (size_t)(p * s.channels + v * HK_LANES), q), sums[p * HK_PARTS + v],
+                           hk_load(multiplier + v * HK_LANES, HK_LANES), q, hk_lanes(count, v));
 }
 
-HK_INLINE void hk_q8_dwconv_block(const uint8_t *x, const int8_t *weights, const int32_t *bias, const float *multiplier, uint8_t *y,
+HK_INLINE void hk_q8_dwconv_block(const uint8_t *x, const int8_t *weights, const int32_t *bias, const float *multiplier, void *y,
                                   hk_shape s, hk_requantize q, int count, hk_turn *turn) {
     const int places = hk_tile_columns(s.columns, HK_SUMS / 2 / HK_PARTS), rest = s.columns % places;
     for (int n = 0; n < s.batch; n++)
         for (int row = 0; row < s.rows; row++) {
             if (!hk_is_mine(turn)) continue;
             const uint8_t *from = x + (size_t)n * hk_image(s) + hk_x_at(s, row, 0);
-            uint8_t *to = y + (size_t)n * hk_y_image(s) + hk_y_at(s, row, 0);
+            void *to = hk_q8_at(y, (size_t)n * hk_y_image(s) + hk_y_at(s, row, 0), q);
             int column = 0;
             for (; column + places <= s.columns; column += places)
                 hk_q8_dwconv_tile(from + (size_t)(column * s.stride_w) * (size_t)s.channels, weights, bias, multiplier,
-                                  to + (size_t)column * (size_t)s.channels, s, q, places, count);
+                                  hk_q8_at(to, (size_t)column * (size_t)s.channels, q), s, q, places, count);
             if (rest)
                 hk_q8_dwconv_tile(from + (size_t)(column * s.stride_w) * (size_t)s.channels, weights, bias, multiplier,
-                                  to + (size_t)column * (size_t)s.channels, s, q, rest, count);
+                                  hk_q8_at(to, (size_t)column * (size_t)s.channels, q), s, q, rest, count);
         }
 }
 
@@ -63,8 +63,8 @@ HK_INLINE void hk_q8_dwconv(const void *x, const int8_t *weights, const int32_t 
     hk_turn turn = hk_turns(share, hk_parts(s.channels, HK_BLOCK) * s.batch * s.rows);
     for (int b = 0; b < whole; b++)
         hk_q8_dwconv_block((const uint8_t *)x + b * HK_BLOCK, weights + (size_t)b * size, bias + b * HK_BLOCK, multiplier + b * HK_BLOCK,
-                           (uint8_t *)y + b * HK_BLOCK, s, q, HK_BLOCK, &turn);
+                           hk_q8_at(y, (size_t)(b * HK_BLOCK), q), s, q, HK_BLOCK, &turn);
     if (rest)
         hk_q8_dwconv_block((const uint8_t *)x + whole * HK_BLOCK, weights + (size_t)whole * size, bias + whole * HK_BLOCK,
-                           multiplier + whole * HK_BLOCK, (uint8_t *)y + whole * HK_BLOCK, s, q, rest, &turn);
+                           multiplier + whole * HK_BLOCK, hk_q8_at(y, (size_t)(whole * HK_BLOCK), q), s, q, rest, &turn);
 }

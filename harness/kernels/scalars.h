@@ -20,6 +20,15 @@ HK_INLINE float hk_exp(float x) {
     return ((1.0f + (r + r * r * p)) * scale) * hk_from_bits((uint32_t)(rest + 127) << 23);
 }
 
+/* Of each lane: a loop of this length becomes one vector's code. */
+HK_INLINE hk_floats hk_exps(hk_floats x) {
+    float lanes[HK_LANES];
+    memcpy(lanes, &x, sizeof lanes);
+    for (int l = 0; l < HK_LANES; l++) lanes[l] = hk_exp(lanes[l]);
+    memcpy(&x, lanes, sizeof lanes);
+    return x;
+}
+
 HK_INLINE float hk_sigmoid(float x) { return 1.0f / (1.0f + hk_exp(-x)); }
 
 /* x times a polynomial of x^2 near 0; else 1 - 2 / (exp(2 x) + 1), and its mirror image. */

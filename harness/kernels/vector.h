@@ -111,8 +111,17 @@ HK_INLINE int hk_sums(int parts) { return HK_BY_LANE ? hk_least(HK_SUMS, (HK_SUM
 /* How many lanes of vector `part` of a block lie within the block's first `count` channels. */
 HK_INLINE int hk_lanes(int count, int part) { return hk_most(0, hk_least(HK_LANES, count - part * HK_LANES)); }
 
+HK_INLINE hk_floats hk_all(float value) { return value - (hk_floats){0}; }
+
 HK_INLINE hk_floats hk_load(const float *from, int lanes) {
     hk_floats found = (hk_floats){0};
+    memcpy(&found, from, (size_t)lanes * sizeof(float));
+    return found;
+}
+
+/* Where there are fewer lanes, `otherwise` in the others. */
+HK_INLINE hk_floats hk_load_or(const float *from, int lanes, float otherwise) {
+    hk_floats found = hk_all(otherwise);
     memcpy(&found, from, (size_t)lanes * sizeof(float));
     return found;
 }
@@ -144,10 +153,28 @@ HK_INLINE hk_floats hk_chosen(hk_ints mask, hk_floats yes, hk_floats no) {
 #endif
 
 HK_INLINE hk_floats hk_clamp(hk_floats x, float low, float high) {
-    const hk_floats lows = low - (hk_floats){0}, highs = high - (hk_floats){0};
+    const hk_floats lows = hk_all(low), highs = hk_all(high);
     if (low > -INFINITY) x = hk_chosen(x < lows, lows, x);
     if (high < INFINITY) x = hk_chosen(x > highs, highs, x);
     return x;
+}
+
+/* Of all lanes, halves onto halves. */
+HK_INLINE float hk_sum(hk_floats x) {
+    float lanes[HK_LANES];
+    memcpy(lanes, &x, sizeof lanes);
+    HK_UNROLL
+    for (int half = HK_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+HK_INLINE float hk_greatest(hk_floats x) {
+    float lanes[HK_LANES];
+    memcpy(lanes, &x, sizeof lanes);
+    HK_UNROLL
+    for (int half = HK_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] = lanes[l] < lanes[l + half] ? lanes[l + half] : lanes[l];
+    return lanes[0];
 }
 
 /* A layer over an image x of `channels` -> y [batch, rows, columns, outputs], in which each window lies within x. Each image may be part of a

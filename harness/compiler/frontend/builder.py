@@ -103,9 +103,12 @@ class Builder:
         return self.types[name].shape
 
     def value(self, node: OnnxNode, name: str) -> Array:
-        """Of a constant; Unsupported where it is only known at run time."""
-        if name not in self.constants:
+        """Of a constant, or of what only constants make; Unsupported where it is only known at run time."""
+        if name not in self.static:
             raise node.unsupported(f"`{name}` is computed at run time, and only constants are supported there")
+        if name not in self.constants:
+            (maker,) = (made for made in self.nodes if made.output == name)
+            return computed(maker, [self.value(node, given) for given in maker.inputs])
         return self.constants[name]
 
 

@@ -1,18 +1,19 @@
-"""Recognises integer layers: dequantized bytes times dequantized weights, quantized again, is a sum of products of integers and one
-multiplier (Jacob et al. 2018, eq. 5). The multiplier is float32, and rounding is to the nearest, ties to even, as in ONNX Runtime."""
+"""Recognises integer layers: dequantized bytes times dequantized weights is a sum of products of integers and one multiplier, quantized again
+(Jacob et al. 2018, eq. 5) or left real. The multiplier is float32, and rounding is to the nearest, ties to even, as in ONNX Runtime."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from harness.compiler.expression import Apply, Input, evaluate, saturated
+from harness.compiler.expression import Apply, Constant, Expression, Input, evaluate, saturated
 from harness.compiler.interpret import computed
 from harness.compiler.ir import Array, Graph, Node, only_reader
-from harness.compiler.operators import NO_CLAMP, Conv, Dense, Map, Requantize, Reshape, Transpose
+from harness.compiler.operators import NO_CLAMP, Clamp, Conv, Dense, Map, Requantize, Reshape, Transpose
 from harness.compiler.passes.dequantize import Scale, scale_of
 
 
@@ -25,16 +26,13 @@ class Stored(NamedTuple):
 
 
 def recognise_integers(graph: Graph) -> Graph:
-    readers, made = graph.readers(), dict(graph.makers())
+    readers, makers = graph.readers(), graph.makers()
     constants = dict(graph.constants)
-    for node in graph.nodes:
-        to = scale_of(node.op, "quantize")
-        layer = made.get(node.inputs[0]) if to is not None else None
-        if to is None or layer is None or not isinstance(layer.op, Conv | Dense) or len(layer.inputs) > 3:
+    made: dict[str, Sequence[Node]] = {node.output: [node] for node in graph.nodes}
+    for layer in graph.nodes:
+        if not isinstance(layer.op, Conv | Dense) or layer.op.requantize is not None:
             continue
-        if only_reader(graph, readers, layer.output) is None or layer.op.requantize is not None:
-            continue
-        source = made.get(layer.inputs[0])
+        source = makers.get(layer.inputs[0])
         of = None if source is None else scale_of(source.op, "dequantize")
         weights = _stored(graph, layer.inputs[1])
         if source is None or of is None or weights is None or weights.values.dtype != np.int8:
@@ -42,16 +40,35 @@ def recognise_integers(graph: Graph) -> Graph:
         bias = _bias(graph, layer.inputs[2], of, weights)
         if bias is None or graph.types[source.inputs[0]].dtype not in ("int8", "uint8"):
             continue
-        names = [f"{node.output}.{part}" for part in ("weights", "bias", "multiplier")]
-        multiplier = np.float32(of.scale) * weights.scale / np.float32(to.scale)
+        residual = layer.inputs[3:]
+        reader = None if residual else only_reader(graph, readers, layer.output)
+        to = None if reader is None else scale_of(reader.op, "quantize")
+        end = layer if reader is None or to is None else reader
+        names = [f"{end.output}.{part}" for part in ("weights", "bias", "multiplier")]
+        multiplier = np.float32(of.scale) * weights.scale / np.float32(1 if to is None else to.scale)
         constants.update(zip(names, (weights.values, bias, multiplier), strict=True))
-        op = replace(layer.op, requantize=_requantize(layer.op, of, to, graph.types[node.output].dtype), clamp=NO_CLAMP)
-        made[node.output] = Node(op, (source.inputs[0], *names), node.output, layer.origin)
-    return graph.with_nodes((made[node.output] for node in graph.nodes), constants)
+        clamp = Clamp() if residual else layer.op.clamp
+        requantize = _requantize(clamp, of, to, graph.types[end.output].dtype)
+        sums = Node(
+            replace(layer.op, requantize=requantize, clamp=NO_CLAMP), (source.inputs[0], *names), end.output, layer.origin
+        )
+        made[end.output] = _added(sums, residual[0], layer.op.clamp, graph.types[end.output].shape) if residual else [sums]
+    return graph.with_nodes((node for output in made.values() for node in output), constants)
 
 
-def _requantize(op: Conv | Dense, of: Scale, to: Scale, dtype: str) -> Requantize:
+def _added(sums: Node, residual: str, clamp: Clamp, shape: tuple[int, ...]) -> Sequence[Node]:
+    """What a layer of integers leaves to the node after it."""
+    total: Expression = Apply("add", (Input(0), Input(1)))
+    for scalar, limit in (("max", clamp.low), ("min", clamp.high)):
+        total = total if math.isinf(limit) else Apply(scalar, (total, Constant(limit, "float32")))
+    alone = replace(sums, output=f"{sums.output}.alone")
+    return alone, Node(Map(total, shape), (alone.output, residual), sums.output, sums.origin)
+
+
+def _requantize(clamp: Clamp, of: Scale, to: Scale | None, dtype: str) -> Requantize:
     """Clamping real values is clamping stored ones: quantizing keeps their order."""
+    if to is None:
+        return Requantize(of.zero_point, 0, "float32", *clamp)
     limits = np.iinfo(dtype)
 
     def level(real: float, otherwise: int) -> int:
@@ -59,7 +76,7 @@ def _requantize(op: Conv | Dense, of: Scale, to: Scale, dtype: str) -> Requantiz
             return otherwise
         return int(saturated(np.rint(np.float32(real) / np.float32(to.scale)) + to.zero_point, dtype))
 
-    return Requantize(of.zero_point, to.zero_point, dtype, level(op.clamp.low, limits.min), level(op.clamp.high, limits.max))
+    return Requantize(of.zero_point, to.zero_point, dtype, level(clamp.low, limits.min), level(clamp.high, limits.max))
 
 
 def _stored(graph: Graph, name: str) -> Stored | None:

@@ -172,7 +172,7 @@ def drawn_anew(network: nn.Module, seed: int) -> None:
     """All weights, in place, as if the network had just been made. UserError where a part cannot say how its own are drawn."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for name, part in network.named_modules():
+        for name, part in reversed(list(network.named_modules())):  # the outer may draw what the inner have drawn once more
             reset = getattr(part, "reset_parameters", None)
             if reset is not None:
                 reset()

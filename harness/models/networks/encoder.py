@@ -83,6 +83,10 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList([Layer(width, heads, inner, dropout, epsilon) for _ in range(layers)])
         self.head = nn.Linear(width, classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """As BERT draws them, where its parts would draw theirs otherwise."""
         for part in self.modules():
             if isinstance(part, nn.Linear | nn.Embedding):
                 nn.init.normal_(part.weight, 0.0, 0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,22 @@ int main(int count, char **names) { /* weights inputs... -> outputs on standard 
 """
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("gcc", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+GCC_FUNCTIONS = ("gcc", "-O1", "-Wno-psabi", "-DHK_INLINE=static __attribute__((unused))", "-Wno-unused-function")
+"""Kernels are functions, not inlined with their sizes as constants, which takes GCC long: what they compute is the same."""
+ZIG = (sys.executable, "-m", "ziglang", "cc", "-O2", "-static", "-target")
+NIGHTLY = pytest.mark.nightly
+MACHINES = [
+    pytest.param((GCC_FUNCTIONS, "", ""), id="sse2"),
+    pytest.param(((*GCC_FUNCTIONS, "-mavx2", "-mfma"), "", "avx2"), id="avx2"),
+    pytest.param(((*GCC_FUNCTIONS, "-mavx2", "-mfma", "-mavxvnni"), "", "avx_vnni"), id="avx vnni"),
+    pytest.param(((*GCC_FUNCTIONS, "-mavx512f", "-mavx512bw"), "", "avx512bw"), id="avx512"),
+    pytest.param(((*GCC_FUNCTIONS, "-mavx512f", "-mavx512bw", "-mavx512vnni"), "", "avx512_vnni"), id="avx512 vnni"),
+    pytest.param(((*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a72"), "qemu-aarch64", ""), id="neon"),
+    pytest.param(((*ZIG, "aarch64-linux-musl", "-mcpu=cortex_a76"), "qemu-aarch64", ""), id="neon dot product", marks=NIGHTLY),
+    pytest.param(((*ZIG, "arm-linux-musleabihf", "-mcpu=cortex_a7"), "qemu-arm", ""), id="armv7", marks=NIGHTLY),
+    pytest.param(((*ZIG, "riscv64-linux-musl"), "qemu-riscv64", ""), id="riscv64", marks=NIGHTLY),
+]
+"""Compiler, emulator and flag of /proc/cpuinfo of every instruction set whose kernels differ."""
 Network = Callable[..., Path]
 Run = Callable[..., list[Array]]
 
@@ -206,6 +223,17 @@ def run_c(tmp_path: Path, zig_cache: Path, monkeypatch: pytest.MonkeyPatch) -> R
         return found
 
     return run
+
+
+@pytest.fixture(params=MACHINES)
+def on_machine(request: pytest.FixtureRequest, run_c: Run) -> Run:
+    """(graph, inputs) -> what its C answers on one of MACHINES."""
+    compiler, runner, needs = request.param
+    if runner and shutil.which(runner) is None:
+        pytest.skip(f"no {runner} here")
+    if needs and needs not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip(f"no {needs} here")
+    return lambda graph, inputs: run_c(graph, inputs, compiler, (runner,) if runner else ())
 
 
 @pytest.fixture

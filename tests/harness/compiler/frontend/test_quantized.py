@@ -77,3 +77,21 @@ def test_scales_that_are_computed_or_in_blocks_are_unsupported(network: Callable
     )
     with pytest.raises(Unsupported, match="blocks"):
         load_network(blocked)
+
+
+def test_parameters_that_are_quantized_but_constant_are_known(network: Callable[..., Path], agrees: Callable[..., Graph]) -> None:
+    """As quantizers leave the gains of a layer normalization: bytes and a scale, behind two DequantizeLinear here."""
+    constants: dict[str, Any] = {
+        "g": np.array([12, -3, 90, 127], np.int8),
+        "sg": np.float32(0.01),
+        "zg": np.int8(0),
+        "b": np.zeros(4, np.float32),
+        "one": np.array([1], np.int64),
+    }
+    nodes: list[Any] = [
+        ("DequantizeLinear", ["g", "sg", "zg"], ["gains"], {}),
+        ("Unsqueeze", ["gains", "one"], ["column"], {}),
+        ("Squeeze", ["column", "one"], ["row"], {}),
+        ("LayerNormalization", ["x", "row", "b"], ["y"], {}),
+    ]
+    agrees(network(nodes, {"x": ("float32", [3, 4])}, constants))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from harness.compiler.frontend.network import load_network
 from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph
 from harness.compiler.operators import Conv, Dense
@@ -125,3 +126,40 @@ def test_a_float_bias_is_rounded_to_the_sums_units(network: Callable[..., Path],
     nodes = [node for node in nodes if node[2] != ["br"]]
     path = network(nodes, {"x": ("float32", [3, 37])}, {k: v for k, v in constants.items() if k not in ("sb", "zb")})
     assert [op.requantize is not None for op in layers(agrees(path, tolerance=0.4))] == [True]
+
+
+REAL: dict[str, list[Node]] = {
+    "left as it is": [("Identity", ["c"], ["y"], {})],
+    "clamped": [("Clip", ["c", "low", "high"], ["y"], {})],
+    "added and clamped": [("Add", ["c", "other"], ["sum"], {}), ("Clip", ["sum", "low", "high"], ["y"], {})],
+    "read twice": [
+        ("QuantizeLinear", ["c", "sy", "zy"], ["cq"], {}),
+        ("DequantizeLinear", ["cq", "sy", "zy"], ["cr"], {}),
+        ("Add", ["c", "cr"], ["y"], {}),
+    ],
+}
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("end", REAL)
+@pytest.mark.parametrize("name", CASES)
+def test_results_that_are_not_quantized_again_are_real(
+    network: Callable[..., Path],
+    agrees: Callable[..., Graph],
+    run_c: Callable[..., list[Array]],
+    inputs_of: Any,
+    name: str,
+    end: str,
+) -> None:
+    kind, weights, attributes, shape = CASES[name]
+    nodes, constants = quantized(kind, weights, attributes)
+    start = [node for node in nodes if node[2][0] in ("xq", "xr", "wr", "br", "c")]
+    inputs = {"x": ("float32", shape)}
+    if end == "added and clamped":
+        results = load_network(network([*start, *REAL["left as it is"]], inputs, constants)).types["y"]
+        inputs["other"] = ("float32", list(results.shape))
+    path = network([*start, *REAL[end]], inputs, constants)
+    graph = agrees(path, tolerance=0.41 if end == "read twice" else 1e-4)
+    assert [op.requantize.is_real for op in layers(graph)] == [True]
+    given = inputs_of(graph)
+    np.testing.assert_array_equal(run_c(graph, given)[0], interpret(graph, given)["y"])

@@ -177,6 +177,14 @@ def test_weights_are_drawn_anew_by_the_seed_alone() -> None:
 
     assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
 
+    class Drawing(nn.Sequential):
+        def reset_parameters(self) -> None:
+            nn.init.constant_(self.get_parameter("0.weight"), 0.02)
+
+    whole = Drawing(nn.Linear(3, 4))
+    drawn_anew(whole, 0)
+    assert (whole.get_parameter("0.weight") == 0.02).all(), "what holds others has the last word"
+
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
