@@ -14,6 +14,7 @@ import typer
 from harness.commands import board, lease
 from harness.commands.add import add
 from harness.commands.compile import compile_
+from harness.commands.import_benchmarks import import_benchmarks
 from harness.commands.latency_table import latency_table
 from harness.commands.options import InventoryOption, JsonOption, StoreOption, store_url
 from harness.commands.release import release
@@ -52,6 +53,7 @@ app.add_typer(board.app, name="board")
 app.add_typer(lease.app, name="lease")
 app.command("compile")(compile_)
 app.command("latency-table")(latency_table)
+app.command("import-benchmarks")(import_benchmarks)
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong, and where the report is.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Every step and every process launch.")]

@@ -16,7 +16,7 @@ from harness.own_file import file_refusal, numeric_of
 from harness.plugins import Choice, matches
 from harness.suite import Condition, OperatingPoint, Sampling, Suite, Workload, as_label
 from results.paper import POINT_AXES
-from results.record import Axes, PlannedCell, Status, canonical_sha256
+from results.record import Axes, PlannedCell, Status, cell_key
 from targets.target import Target
 
 Verdict = Literal["run", "cached", "unsupported", "excluded"]
@@ -136,11 +136,6 @@ def _not_here(suite: Suite, missing: Mapping[str, Mapping[Choice, None]]) -> Use
         f"{suite.path}: what some models need is not here\n{told}\nTo go on without them, run a suite that says "
         f"`extends: {suite.name}` and `exclude: [{{model: [{patterns}]}}]`"
     )
-
-
-def cell_key(axes: Axes) -> str:
-    """Hash of the axes only; None axes are left out, so that a new axis does not break old Series."""
-    return canonical_sha256({name: value for name in Axes.__slots__ if (value := getattr(axes, name)) is not None})
 
 
 def estimated_s(cell: Cell, sampling: Sampling) -> float:

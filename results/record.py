@@ -220,6 +220,11 @@ def canonical_sha256(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()
 
 
+def cell_key(axes: Axes) -> str:
+    """Hash of the axes only; None axes are left out, so that a new axis does not break old Series."""
+    return canonical_sha256({name: value for name in Axes.__slots__ if (value := getattr(axes, name)) is not None})
+
+
 def record_from_json(document: Json) -> Record:
     """The inverse of `Record.to_json`, without loss. A document of another schema, or of something else, is a ValueError."""
     if document.get("schema") != SCHEMA_VERSION:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.plan import Cell, Done, Point, cell_key, plan, restricted
+from harness.plan import Cell, Done, Point, plan, restricted
 from harness.suite import Condition, Suite
 from harness.suite_file import load_suite
-from results.record import Axes, Status
+from results.record import Axes, Status, cell_key
 from targets.target import Target
 
 TARGETS = {"local": Target("local")}

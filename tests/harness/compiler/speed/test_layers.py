@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from harness.compiler.interpret import interpret
 from harness.compiler.ir import Graph, Node, Type
 from harness.compiler.operators import Conv, Requantize, Window
 from harness.compiler.passes import regions
@@ -54,6 +55,13 @@ LAYERS = (
     Layer(1024, 256, 14, 1),
 )
 """Of ResNet-18 and -50, and first one that takes no time."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`layer`: the one that takes no time, or, where time counts, some of those that networks have."""
+    if "layer" in metafunc.fixturenames:
+        is_timed = metafunc.config.getoption("benchmark_enable")
+        metafunc.parametrize("layer", (LAYERS[1], LAYERS[3], LAYERS[4]) if is_timed else LAYERS[:1], ids=str)
 
 
 def session(model: onnx.ModelProto, given: dict[str, Array]) -> Callable[[], list[Array]]:
@@ -233,6 +241,73 @@ def test_single_zeros(
         print("\n\n| layer | kept | runs as | dense µs | µs | gain | of 1/density |\n|---|" + "---|" * 6)
         for layer, what, density, form, a, b in rows:
             print(f"| {layer} | {what} | {form} | {a * 1e6:.0f} | {b * 1e6:.0f} | {a / b:.2f}× | {a / b * density:.2f} |")
+
+
+def whole_kernels(rng: np.random.Generator, layer: Layer, density: float) -> Array:
+    """Those of 16 outputs and an input together."""
+    kept = rng.random((layer.channels, -(-layer.outputs // 16))) < density
+    return np.broadcast_to(kept.repeat(16, 1)[:, : layer.outputs], layer.shape)
+
+
+def two_of_four(rng: np.random.Generator, layer: Layer) -> Array:
+    groups = rng.random((layer.kernel, layer.kernel, layer.channels // 4, 4, layer.outputs))
+    return np.asarray(groups.argsort(3).argsort(3) < 2).reshape(layer.shape)
+
+
+KEPT: dict[str, Callable[[np.random.Generator, Layer], Array]] = {
+    "dense": lambda _, layer: np.ones(layer.shape, bool),
+    "1x16 at 50 %": lambda rng, layer: whole_kernels(rng, layer, 0.5),
+    "1x16 at 75 %": lambda rng, layer: whole_kernels(rng, layer, 0.25),
+    "1x16 at 90 %": lambda rng, layer: whole_kernels(rng, layer, 0.1),
+    "2:4": two_of_four,
+    **ZEROS,
+}
+"""Pruned how -> of a layer's weights, those that stay."""
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_integer"),
+    [*((kept, False) for kept in KEPT), ("dense", True), ("blocks 16x4 at 75 %", True)],
+    ids=lambda value: value if isinstance(value, str) else ("float32", "int8")[value],
+)
+def test_one_layer_by_one_kernel(
+    either: Callable[..., Any],
+    kept_blocks: Callable[..., Array],
+    peak: Callable[..., float],
+    benchmark: Any,
+    layer: Layer,
+    kept: str,
+    is_integer: bool,
+) -> None:
+    """What pytest-benchmark's own table shows, and `assay import-benchmarks` keeps: a layer of `layer_of`, as it runs in networks."""
+    rng = np.random.default_rng(0)
+    if is_integer:
+        stays = kept_blocks(layer.shape, 1.0 if kept == "dense" else 0.25, 4)
+        graph, given, _ = one_layer(layer, stays, is_integer=True)
+        given = {"x": given["x"]}
+    else:
+        stays = KEPT[kept](rng, layer)
+        graph, given = padding_itself(layer, stays)
+    program = either(graph, given, "dense" if kept == "dense" else "chosen")
+    program()
+    (wanted,) = interpret(graph, given).values()
+    tolerance = 0 if is_integer else 1e-4 * float(np.abs(wanted).max())
+    np.testing.assert_allclose(program.outputs[0], wanted, rtol=0, atol=tolerance)
+    (facts,) = (found for found in program.facts["layers"] if found["macs"])
+    benchmark.extra_info["assay"] = {
+        "model": f"{layer}, {'int8' if is_integer else 'float32'}",
+        "method": kept,
+        "backend": "native",
+        "operator": {
+            "op": "Conv",
+            "macs": facts["macs"] * facts["computed"],
+            "bytes": facts["bytes"],
+            "format": facts["format"],
+            "sparsity": 1 - facts["density"],
+        },
+        "roofline": {"peak_flops": peak(is_integer=is_integer)},
+    }
+    benchmark(program)
 
 
 def random_layer(rng: np.random.Generator) -> tuple[Layer, Array]:
