@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -15,12 +16,12 @@ from harness.compression.numerics.tuning import Tuning
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterator
 
     import torch
     from torch import nn
 
-    from harness.compression.numerics.exchange import Exchanged
+    from harness.compression.numerics.exchange import Exchanged, Fit
     from harness.context import Context
     from harness.data import Data
 
@@ -50,7 +51,7 @@ class SmartExchange(PostTraining, Tuning):
 
         network = copy.deepcopy(module).eval()
         inputs = self.calibration(data, context)
-        forms, left_alone = self._fitted(network, self._left_alone(network), inputs, context)
+        forms, left_alone = self._fitted(network, self._left_alone(network), inputs, context, 0)
         if self.training == "on_grid":
             self._train_on_grid(network, forms, module, context)
         else:
@@ -77,24 +78,35 @@ class SmartExchange(PostTraining, Tuning):
         return left_alone
 
     def _fitted(
-        self, network: nn.Module, left_alone: dict[str, str], inputs: torch.Tensor, context: Context
+        self, network: nn.Module, left_alone: dict[str, str], inputs: torch.Tensor, context: Context, epochs: int
     ) -> tuple[dict[str, Exchanged], dict[str, str]]:
-        """Each layer's weight replaced, in place, by its fit; and what is left alone then."""
+        """Each layer's weight replaced, in place, by its fit; and what is left alone then. `epochs` were trained before."""
         import torch
 
-        from harness.compression.numerics.exchange import Exchanged, fit_weights
+        from harness.compression.numerics.exchange import Exchanged, Fit, fit_weights
         from harness.compression.numerics.exchange_outputs import fit_outputs
+        from harness.compression.numerics.journal import once
         from harness.compression.numerics.layers import weighted_layers
         from harness.compression.numerics.surgery import UNREACHED, operations
 
         layers = {name: layer for name, layer in weighted_layers(network).items() if name not in left_alone}
+        work: Iterator[tuple[str, Callable[[], Fit]]]
         if self.solver == "plain":
-            fits = {name: fit_weights(layer.weight, self.sparsity, self.exponents) for name, layer in layers.items()}
+            work = (
+                (name, functools.partial(fit_weights, layer.weight, self.sparsity, self.exponents))
+                for name, layer in layers.items()
+            )
         else:
-            fits = {}
-            for number, operation in enumerate(operations(copy.deepcopy(network), list(layers), inputs, self.damping)):
-                context.on_progress("fit", number / len(layers))
-                fits[operation.name] = fit_outputs(operation, self.sparsity, self.exponents, surgery=self.solver == "obs")
+            work = (
+                (each.name, functools.partial(fit_outputs, each, self.sparsity, self.exponents, surgery=self.solver == "obs"))
+                for each in operations(copy.deepcopy(network), list(layers), inputs, self.damping)
+            )
+        fits = {}
+        for number, (name, fit) in enumerate(work):
+            context.on_progress("fit", number / len(layers))
+            fits[name] = Fit.of(
+                *once(context.journal, f"exchange {name} after {epochs} epochs", functools.partial(_tensors, fit))
+            )
         forms = {name: Exchanged(layers[name].weight.shape, fit, self.exponents) for name, fit in fits.items()}
         for name, form in forms.items():
             with torch.no_grad():
@@ -117,7 +129,7 @@ class SmartExchange(PostTraining, Tuning):
         for epoch in range(self.fine_tune_epochs):
             one = dataclasses.replace(whole, epochs=1, learning_rate=whole.rate(epoch))
             context.train(network, one, loss=self.loss(dense, context))
-            forms, _ = self._fitted(network, left_alone, inputs, context)
+            forms, _ = self._fitted(network, left_alone, inputs, context, epoch + 1)
         return forms
 
     def _train_on_grid(self, network: nn.Module, forms: dict[str, Exchanged], dense: nn.Module, context: Context) -> None:
@@ -138,6 +150,10 @@ class SmartExchange(PostTraining, Tuning):
             if self.fine_tune_epochs:
                 recipe = self.recipe(context, self.fine_tune_epochs)
                 context.train(network, recipe, loss=self.loss(dense, context), before_step=before_step)
+
+
+def _tensors(fit: Callable[[], Fit]) -> tuple[torch.Tensor, ...]:
+    return fit().tensors()
 
 
 DRAM_J_PER_BYTE = 100e-12

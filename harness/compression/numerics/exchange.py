@@ -115,6 +115,14 @@ class Fit(NamedTuple):
     """bool [slices, rows, 1]"""
     found: Factors
 
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.kept, self.found.coefficients, self.found.basis, torch.tensor(self.found.error, dtype=torch.float64)
+
+    @staticmethod
+    def of(kept: torch.Tensor, coefficients: torch.Tensor, basis: torch.Tensor, error: torch.Tensor) -> Fit:
+        """The inverse of `tensors`."""
+        return Fit(kept, Factors(coefficients, basis, float(error)))
+
 
 def fit_weights(weight: torch.Tensor, sparsity: float, exponents: int) -> Fit:
     """The largest rows, and the factors that come nearest to the weights (as published)."""

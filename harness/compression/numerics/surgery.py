@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import math
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import nn
 
 from harness.compiler.smallest import smallest
 from harness.compression.numerics import obq, obs
+from harness.compression.numerics.journal import once
 from harness.compression.numerics.layers import Layer
 from harness.compression.numerics.refit import can_refit, second_moments
 from harness.compression.numerics.regularity import NOfM, Regularity, Unstructured
@@ -158,18 +157,9 @@ def operations(network: nn.Module, names: Sequence[str], inputs: torch.Tensor, d
 
 
 def remembered(operation: Operation, options: Sequence[Option], solver: Solver, journal: Path) -> list[torch.Tensor]:
-    """`solutions`, kept in a journal folder and read from there when they are used: after a kill what was solved is there, and a large network's fit."""
-    facts = f"{operation.name} {solver} {operation.damping} {[str(option) for option in options]}"
-    path = journal / f"surgery-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.pt"
-    try:
-        found: list[torch.Tensor] = torch.load(path, weights_only=True, mmap=True)
-    except (FileNotFoundError, RuntimeError, EOFError, pickle.UnpicklingError):  # not there, or cut short by a kill
-        journal.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        torch.save(list(operation.solutions(options, solver)), temporary)
-        temporary.replace(path)
-        found = torch.load(path, weights_only=True, mmap=True)
-    return found
+    """`solutions`, kept in a journal folder: after a kill what was solved is there, and a large network's fit into memory."""
+    facts = f"surgery {operation.name} {solver} {operation.damping} {[str(option) for option in options]}"
+    return once(journal, facts, lambda: operation.solutions(options, solver))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -98,3 +99,16 @@ def test_training_on_the_grid_goes_on_after_a_kill_with_the_signs_it_had(cnn: nn
     with pytest.raises(KeyboardInterrupt):
         compress("other", kill_at=2)
     assert compress("other") == whole
+
+
+@pytest.mark.parametrize("solver", ["plain", "obs"])
+def test_after_a_kill_nothing_is_fitted_again(
+    cnn: nn.Module, new_context: NewContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solver: Literal["plain", "obs"]
+) -> None:
+    method = METHOD(fine_tune_epochs=1, fine_tune_examples=128, solver=solver)
+    (first,) = method.compress(cnn, DATA(), dataclasses.replace(new_context(), journal=tmp_path)).members
+    for fit in ("exchange.fit_weights", "exchange_outputs.fit_outputs"):
+        monkeypatch.setattr(f"harness.compression.numerics.{fit}", lambda *_given, **_named: pytest.fail("it was fitted"))
+    (again,) = method.compress(cnn, DATA(), dataclasses.replace(new_context(), journal=tmp_path)).members
+    for name, weight in first.module.state_dict().items():
+        assert torch.equal(weight, again.module.state_dict()[name]), name

@@ -134,17 +134,13 @@ def test_moments_are_taken_in_as_many_passes_as_have_room(monkeypatch: pytest.Mo
     assert all(torch.equal(a.moments, b.moments) for a, b in zip(at_once, in_parts, strict=True))
 
 
-def test_what_was_solved_is_read_again_and_what_a_kill_cut_short_is_solved_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, journal = operation((8, 8, 3, 3)), tmp_path / "journal"
-    first = [weight.clone() for weight in remembered(work, [Option(0.5)], "obs", journal)]
-    (file,) = journal.iterdir()
-    file.write_bytes(file.read_bytes()[:100])
-    again = [weight.clone() for weight in remembered(work, [Option(0.5)], "obs", journal)]
+def test_what_was_solved_is_not_solved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = operation((8, 8, 3, 3))
+    (first,) = remembered(work, [Option(0.5)], "obs", tmp_path)
+    (other,) = remembered(work, [Option(0.75)], "obs", tmp_path)
     monkeypatch.setattr(Operation, "solutions", lambda *_given: pytest.fail("it is remembered"))
-    kept = remembered(work, [Option(0.5)], "obs", journal)
-    assert torch.equal(first[0], again[0]) and torch.equal(first[0], kept[0])
+    (kept,) = remembered(work, [Option(0.5)], "obs", tmp_path)
+    assert torch.equal(first, kept) and not torch.equal(first, other)
 
 
 def test_layers_whose_inputs_cannot_be_laid_out_are_named() -> None:
