@@ -45,6 +45,8 @@ class Ticket(Tuning):
     the loss depends on most, in the network of the last round; `random` is the baseline."""
     extra: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of the other filters that `refill` brings back, too (refill+)."""
+    round_to: Annotated[int, Ge(1)] = 1
+    """`refill` keeps a multiple of so many filters, for kernels that work on vectors; rounds towards keeping."""
     block_rows: Annotated[int, Ge(2)] = 8
     """Filters of a block of `regroup`, at least, where the layer has as many."""
     block_columns: Annotated[int, Ge(1)] = 32
@@ -150,7 +152,7 @@ class Ticket(Tuning):
             if any(name in masks for name in makers(group)):
                 size = channel_sums(group, {name: torch.ones_like(mask) for name, mask in masks.items()})[0]
                 kept = channel_sums(group, masks)
-                edits += group.edits(unfilled(kept, int(size), channel_sums(group, scores), self.extra))
+                edits += group.edits(unfilled(kept, int(size), channel_sums(group, scores), self.extra, self.round_to))
         if not edits:
             raise UserError(f"ticket: no filter can leave: {_each(tied.left_alone)}")
         context.log("edits", edits=[str(edit) for edit in edits if edit.indices])

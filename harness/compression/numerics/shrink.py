@@ -40,14 +40,18 @@ def channel_sums(group: Group, values: Mapping[str, torch.Tensor]) -> torch.Tens
     return sums
 
 
+def whole(kept: int, round_to: int, count: int) -> int:
+    """So many channels of `count` at least, one at least, and a multiple of `round_to` or all."""
+    return min(-(-max(kept, 1) // round_to) * round_to, count)
+
+
 def smallest(norms: torch.Tensor, ratio: float, round_to: int) -> tuple[int, ...]:
     """The round(ratio * n) channels of smallest norm, fewer where the rest must be a multiple of `round_to`; one at least stays.
 
     Equal norms leave from the lowest index.
     """
     count = len(norms)
-    kept = max(count - round(ratio * count), 1)
-    kept = min(-(-kept // round_to) * round_to, count)
+    kept = whole(count - round(ratio * count), round_to, count)
     return tuple(sorted(torch.argsort(norms, stable=True)[: count - kept].tolist()))
 
 

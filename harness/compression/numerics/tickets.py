@@ -19,6 +19,7 @@ from harness.compression.numerics.dependency import dependencies
 from harness.compression.numerics.layers import Layer
 from harness.compression.numerics.masks import keep_largest
 from harness.compression.numerics.permute import permute
+from harness.compression.numerics.shrink import whole
 from harness.errors import UserError
 from harness.train import in_eval_mode
 
@@ -40,13 +41,14 @@ def remaining(weights: Mapping[str, torch.Tensor], masks: Mapping[str, torch.Ten
     return keep_largest(scores, 1 - density, "global")
 
 
-def unfilled(kept: torch.Tensor, size: int, scores: torch.Tensor, extra: float = 0.0) -> tuple[int, ...]:
+def unfilled(kept: torch.Tensor, size: int, scores: torch.Tensor, extra: float = 0.0, round_to: int = 1) -> tuple[int, ...]:
     """The channels that leave so that as many stay whole as the weights `kept` [channels] would fill, each of `size`, and one at least.
 
-    Those of the largest `scores` [channels] stay. `extra`: the share of the others that comes back, too (refill+).
+    Those of the largest `scores` [channels] stay. `extra`: the share of the others that comes back, too (refill+); `round_to`: as many more as
+    make a multiple.
     """
     filters = max(int(kept.sum()) // size, 1)
-    filters += int((len(kept) - filters) * extra)
+    filters = whole(filters + int((len(kept) - filters) * extra), round_to, len(kept))
     return tuple(sorted(torch.argsort(scores, descending=True, stable=True)[filters:].tolist()))
 
 

@@ -53,6 +53,8 @@ def test_refilling_keeps_as_many_whole_channels_as_the_kept_weights_fill() -> No
     assert unfilled(kept, 36, scores, extra=0.5) == (0, 4)
     assert unfilled(torch.zeros(6), 36, scores) == (0, 2, 3, 4, 5), "a layer without a filter would say nothing"
     assert unfilled(torch.full((6,), 36), 36, scores) == ()
+    assert unfilled(kept, 36, scores, round_to=4) == (0, 4)
+    assert unfilled(kept, 36, scores, extra=0.75, round_to=4) == (), "there are not twice four"
 
 
 def test_activity_is_what_filters_answer_and_what_the_loss_would_lose_by_them() -> None:
