@@ -75,6 +75,7 @@ GCC_FUNCTIONS = ("gcc", "-O1", "-Wno-psabi", "-DHK_INLINE=static __attribute__((
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-O2", "-static", "-target")
 NIGHTLY = pytest.mark.nightly
 MACHINES = [
+    pytest.param(((*GCC_FUNCTIONS, "-DHK_LANES=1"), "", ""), id="portable"),
     pytest.param((GCC_FUNCTIONS, "", ""), id="sse2"),
     pytest.param(((*GCC_FUNCTIONS, "-mavx2", "-mfma"), "", "avx2"), id="avx2"),
     pytest.param(((*GCC_FUNCTIONS, "-mavx2", "-mfma", "-mavxvnni"), "", "avx_vnni"), id="avx vnni"),
