@@ -72,13 +72,13 @@ class SchemeMapping(Tuning):
     def compress(self, module: nn.Module, data: Data, context: Context) -> Compressed:
         from harness.compression.numerics.counting import claims
         from harness.compression.numerics.layers import weighted_layers, without
-        from harness.compression.numerics.mapping import mask_of
         from harness.compression.numerics.retrain import prune_and_retrain
+        from harness.compression.numerics.scheme import scheme_masks
 
         network = copy.deepcopy(module).eval()
         layers = without(weighted_layers(network), self.skip)
         chosen, left_alone = self._chosen(network, layers, data, context)
-        masks = {name: mask_of(option, layers[name].weight.detach()) for name, option in chosen.items()}
+        masks = scheme_masks(network, chosen)
         prune_and_retrain(network, masks, module, data, context, self, self.calibration_samples, self.search_examples)
         left_alone |= dict.fromkeys(self.skip, "named in `skip`")
         counted = claims(network, data.spec.example(), sparse=True)
@@ -110,7 +110,7 @@ class SchemeMapping(Tuning):
         context.log(
             "map",
             table=table.facts(),
-            layers={name: str(option) for name, option in chosen.items()},
+            layers={name: str(scheme) for name, scheme in chosen.items()},
             predicted_s=table.latency_s(at_densities(layers, chosen)),
             most_s=table.most_s(at_densities(layers, chosen)),
             dense_s=table.dense_s,

@@ -82,7 +82,8 @@ class SchemePrune(Tuning):
 
     def _schemes(self) -> tuple[Mapping[str, Scheme | None], Scheme | None]:
         """Of the layers that are named, and of the others."""
-        from harness.compression.numerics.scheme import DENSE, parse_map, parse_scheme
+        from harness.compression.numerics.scheme import parse_map, parse_scheme
+        from harness.latency_table import DENSE
 
         return parse_map(self.layers), parse_scheme(DENSE if self.scheme == DENSE else f"{self.scheme}@{self.sparsity!r}")
 

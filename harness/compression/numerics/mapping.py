@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from harness.compression.numerics.allocation import allocate
 from harness.compression.numerics.batchnorm import reset_batchnorm
 from harness.compression.numerics.masks import apply_masks
 from harness.compression.numerics.regularity import Block, BlockPunched, Pattern, Regularity, parse
+from harness.compression.numerics.scheme import Scheme
 from harness.errors import UserError
 from harness.latency_table import DENSE, LatencyTable
 from harness.search import Cost, Policy, Search
@@ -26,32 +27,27 @@ if TYPE_CHECKING:
     from harness.compression.numerics.layers import Layer
 
 
-class Option(NamedTuple):
-    """What a layer may get."""
-
-    scheme: str
-    """Label of a regularity, or `dense`."""
-    sparsity: float
-
-    def __str__(self) -> str:
-        return self.scheme if self.scheme == DENSE else f"{self.scheme} {self.sparsity:g}"
-
-
-UNPRUNED = Option(DENSE, 0.0)
-SchemeMap = dict[str, Option]
+Choice = Scheme | None
+"""What a layer may get; None: it stays dense."""
+SchemeMap = dict[str, Scheme]
 """Layer -> what it gets."""
 
 
-def mask_of(option: Option, weight: torch.Tensor) -> torch.Tensor:
+def mask_of(choice: Choice, weight: torch.Tensor) -> torch.Tensor:
     """bool [as weight], True where it stays."""
-    return torch.ones_like(weight, dtype=torch.bool) if option == UNPRUNED else parse(option.scheme).mask(weight, option.sparsity)
+    return torch.ones_like(weight, dtype=torch.bool) if choice is None else choice.regularity.mask(weight, choice.sparsity)
+
+
+def label_of(choice: Choice) -> str:
+    """By which a latency table knows it."""
+    return DENSE if choice is None else str(choice.regularity)
 
 
 def uniform_map(layers: Mapping[str, Layer], scheme: str, sparsity: float) -> tuple[SchemeMap, dict[str, str]]:
     """One regularity and strength for every layer that takes it; the others, and why not."""
     regularity = parse(scheme)
     left_alone = {name: reason for name, layer in layers.items() if (reason := regularity.applies_to(layer)) is not None}
-    return {name: Option(scheme, sparsity) for name in layers if name not in left_alone}, left_alone
+    return {name: Scheme(regularity, sparsity) for name in layers if name not in left_alone}, left_alone
 
 
 def rule_map(
@@ -69,34 +65,34 @@ def rule_map(
             left_alone[name] = "depthwise and grouped convolutions are not pruned by the rules"
             continue
         family = _family(layer, is_hard=is_hard)
-        options = [o for o in measured(table, name, layer) if o.sparsity == sparsity and isinstance(parse(o.scheme), family)]
-        if not options:
+        schemes = [s for s in measured(table, name, layer) if s.sparsity == sparsity and isinstance(s.regularity, family)]
+        if not schemes:
             left_alone[name] = f"the latency table has no {family.__name__} of sparsity {sparsity:g} that this layer takes"
             continue
-        by_size = sorted(options, key=lambda option: _block_size(parse(option.scheme)))
-        times = [time_of(table, name, layer, option) for option in by_size]
-        chosen[name] = next(o for o, time in zip(by_size, times, strict=True) if time <= (1 + beta) * times[-1])
+        by_size = sorted(schemes, key=lambda scheme: _block_size(scheme.regularity))
+        times = [time_of(table, name, layer, scheme) for scheme in by_size]
+        chosen[name] = next(s for s, time in zip(by_size, times, strict=True) if time <= (1 + beta) * times[-1])
     return chosen, left_alone
 
 
-def measured(table: LatencyTable, name: str, layer: Layer) -> list[Option]:
+def measured(table: LatencyTable, name: str, layer: Layer) -> list[Scheme]:
     """What the table has of a layer, dense left out, of the regularities that the layer takes."""
-    found = (Option(timing.scheme, timing.sparsity) for timing in table.layers[name].timings if timing.scheme != DENSE)
-    return [option for option in found if parse(option.scheme).applies_to(layer) is None]
+    found = (Scheme(parse(timing.scheme), timing.sparsity) for timing in table.layers[name].timings if timing.scheme != DENSE)
+    return [scheme for scheme in found if scheme.regularity.applies_to(layer) is None]
 
 
-def time_of(table: LatencyTable, name: str, layer: Layer, option: Option) -> float:
-    """Seconds, at the density that the option's mask really leaves."""
-    return table.time_s(name, option.scheme, density_of(option, layer.weight.detach()))
+def time_of(table: LatencyTable, name: str, layer: Layer, choice: Choice) -> float:
+    """Seconds, at the density that the mask really leaves."""
+    return table.time_s(name, label_of(choice), density_of(choice, layer.weight.detach()))
 
 
-def density_of(option: Option, weight: torch.Tensor) -> float:
-    return _density(mask_of(option, weight))
+def density_of(choice: Choice, weight: torch.Tensor) -> float:
+    return _density(mask_of(choice, weight))
 
 
 def at_densities(layers: Mapping[str, Layer], chosen: SchemeMap) -> dict[str, tuple[str, float]]:
     """As a latency table is asked for a map: (scheme, density that its mask really leaves)."""
-    return {name: (option.scheme, density_of(option, layers[name].weight.detach())) for name, option in chosen.items()}
+    return {name: (label_of(scheme), density_of(scheme, layers[name].weight.detach())) for name, scheme in chosen.items()}
 
 
 class Space:
@@ -104,35 +100,37 @@ class Space:
 
     def __init__(self, layers: Mapping[str, Layer], table: LatencyTable) -> None:
         self.weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
-        self.options = {name: (UNPRUNED, *measured(table, name, layer)) for name, layer in layers.items()}
-        self._masks: dict[tuple[str, Option], torch.Tensor] = {}
+        self.choices: dict[str, tuple[Choice, ...]] = {
+            name: (None, *measured(table, name, layer)) for name, layer in layers.items()
+        }
+        self._masks: dict[tuple[str, Choice], torch.Tensor] = {}
         parts = tuple(
-            tuple(table.layer_most_s(name, option.scheme, _density(self.mask(name, option))) for option in options)
-            for name, options in self.options.items()
+            tuple(table.layer_most_s(name, label_of(choice), _density(self.mask(name, choice))) for choice in choices)
+            for name, choices in self.choices.items()
         )
         others = sum(table.layer_most_s(name, DENSE, 1.0) for name in table.layers if name not in layers)
         self.cost = Cost("latency", "s", parts, table.most_rest_s + others)
 
     def policy(self, chosen: SchemeMap) -> Policy:
-        return tuple(options.index(chosen.get(name, UNPRUNED)) for name, options in self.options.items())
+        return tuple(choices.index(chosen.get(name)) for name, choices in self.choices.items())
 
     def chosen(self, policy: Policy) -> SchemeMap:
         """What the policy prunes."""
-        named = {name: options[choice] for (name, options), choice in zip(self.options.items(), policy, strict=True)}
-        return {name: option for name, option in named.items() if option != UNPRUNED}
+        named = {name: choices[number] for (name, choices), number in zip(self.choices.items(), policy, strict=True)}
+        return {name: choice for name, choice in named.items() if choice is not None}
 
-    def mask(self, name: str, option: Option) -> torch.Tensor:
-        if (name, option) not in self._masks:
-            self._masks[name, option] = mask_of(option, self.weights[name])
-        return self._masks[name, option]
+    def mask(self, name: str, choice: Choice) -> torch.Tensor:
+        if (name, choice) not in self._masks:
+            self._masks[name, choice] = mask_of(choice, self.weights[name])
+        return self._masks[name, choice]
 
     def losses(self) -> tuple[tuple[float, ...], ...]:
-        """[layer][option] share of the weights' energy (sum of squares) that each option removes."""
-        return tuple(tuple(self._loss(name, option) for option in options) for name, options in self.options.items())
+        """[layer][choice] share of the weights' energy (sum of squares) that each choice removes."""
+        return tuple(tuple(self._loss(name, choice) for choice in choices) for name, choices in self.choices.items())
 
-    def _loss(self, name: str, option: Option) -> float:
+    def _loss(self, name: str, choice: Choice) -> float:
         squares = self.weights[name].double().square()
-        return float(squares[~self.mask(name, option)].sum() / squares.sum())
+        return float(squares[~self.mask(name, choice)].sum() / squares.sum())
 
 
 def one_shot(
@@ -142,7 +140,7 @@ def one_shot(
 
     def evaluate(policy: Policy) -> float:
         pruned = copy.deepcopy(network)
-        apply_masks(pruned, {name: space.mask(name, option) for name, option in space.chosen(policy).items()})
+        apply_masks(pruned, {name: space.mask(name, scheme) for name, scheme in space.chosen(policy).items()})
         reset_batchnorm(pruned, inputs)
         return quality(pruned)
 

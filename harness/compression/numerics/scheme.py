@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.compression.numerics.regularity import Regularity, parse
 from harness.errors import UserError, nearest
+from harness.latency_table import DENSE
 
 if TYPE_CHECKING:
     import torch
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from harness.compression.numerics.masks import Scope
     from harness.data import DataSpec
-
-DENSE = "dense"
 
 
 class Scheme(NamedTuple):

@@ -14,12 +14,11 @@ from torch import nn
 from harness.compression.numerics.batchnorm import reset_batchnorm
 from harness.compression.numerics.layers import Layer, weighted_layers
 from harness.compression.numerics.mapping import (
-    UNPRUNED,
     Allocation,
-    Option,
     Space,
     at_densities,
     density_of,
+    label_of,
     mask_of,
     one_shot,
     rule_map,
@@ -27,6 +26,8 @@ from harness.compression.numerics.mapping import (
     time_of,
     uniform_map,
 )
+from harness.compression.numerics.regularity import parse
+from harness.compression.numerics.scheme import Scheme
 from harness.errors import UserError
 from harness.latency_table import DENSE, LatencyTable
 from harness.search import Goal, Reinforce, Searcher, exhaustive, random_search, searched
@@ -59,25 +60,25 @@ def table(new_table: NewTable) -> LatencyTable:
 
 def test_a_uniform_map_says_who_does_not_take_it(layers: dict[str, Layer]) -> None:
     chosen, left_alone = uniform_map(layers, "block-punched 8x1", 0.6)
-    assert chosen == {name: Option("block-punched 8x1", 0.6) for name in ("0", "6", "10")}
+    assert chosen == {name: Scheme(parse("block-punched 8x1"), 0.6) for name in ("0", "6", "10")}
     assert set(left_alone) == {"3"} and "16 groups" in left_alone["3"]
 
 
 def test_the_rules_go_by_what_a_layer_is(layers: dict[str, Layer], table: LatencyTable) -> None:
     easy, left_alone = rule_map(layers, table, 0.6, beta=0.2, is_hard=False)
-    assert {name: option.scheme.split()[0] for name, option in easy.items()} == {
+    assert {name: label_of(scheme).split()[0] for name, scheme in easy.items()} == {
         "0": "block-punched",
         "6": "block-punched",
         "10": "block",
     }
     assert set(left_alone) == {"3"} and "depthwise" in left_alone["3"]
     hard, _ = rule_map(layers, table, 0.6, beta=0.2, is_hard=True)
-    assert hard == easy | {"0": Option("pattern", 0.6)}
+    assert hard == easy | {"0": Scheme(parse("pattern"), 0.6)}
 
 
 def test_the_rules_take_the_smallest_block_that_is_fast_enough(layers: dict[str, Layer], table: LatencyTable) -> None:
     def scheme(beta: float) -> str:
-        return rule_map(layers, table, 0.6, beta=beta, is_hard=False)[0]["0"].scheme
+        return str(rule_map(layers, table, 0.6, beta=beta, is_hard=False)[0]["0"].regularity)
 
     assert (scheme(0.0), scheme(0.2), scheme(9.0)) == ("block-punched 8x4", "block-punched 8x1", "block-punched 4x1")
 
@@ -93,7 +94,9 @@ def test_the_rules_are_within_beta_of_every_uniform_map(
     uniform, _ = uniform_map(convolutions, scheme, 0.6)
     by_rules, by_one = table.most_s(at_densities(convolutions, rules)), table.most_s(at_densities(convolutions, uniform))
     assert by_rules <= (1 + beta) * by_one * (1 + 1e-9)
-    finer = all(PUNCHED.index(option.scheme) >= (PUNCHED.index(scheme) if scheme in PUNCHED else 0) for option in rules.values())
+    finer = all(
+        PUNCHED.index(label_of(option)) >= (PUNCHED.index(scheme) if scheme in PUNCHED else 0) for option in rules.values()
+    )
     assert by_rules <= by_one * (1 + 1e-9) or not finer
 
 
@@ -125,12 +128,12 @@ def test_a_space_costs_what_the_table_says_at_most(layers: dict[str, Layer], tab
 def test_layers_that_are_not_searched_count_as_dense(layers: dict[str, Layer], table: LatencyTable) -> None:
     space = Space({"0": layers["0"]}, table)
     assert space.cost((0,)) == pytest.approx(table.most_s({}))
-    assert space.options["0"][0] == UNPRUNED
+    assert space.choices["0"][0] is None
 
 
 def test_losses_are_the_energy_that_leaves(layers: dict[str, Layer], table: LatencyTable) -> None:
     space = Space(layers, table)
-    for (name, options), losses in zip(space.options.items(), space.losses(), strict=True):
+    for (name, options), losses in zip(space.choices.items(), space.losses(), strict=True):
         weight = layers[name].weight.detach().double().numpy()
         for option, loss in zip(options, losses, strict=True):
             kept = mask_of(option, layers[name].weight.detach()).numpy()
@@ -184,10 +187,10 @@ def test_one_shot_prunes_a_copy_and_sets_batchnorm_anew(table: LatencyTable) -> 
     dense = network()
     space = Space(weighted_layers(dense), table)
     inputs = torch.randn(16, 8, 4, 4, generator=torch.Generator().manual_seed(0))
-    policy = space.policy({"0": Option("unstructured", 0.8)})
+    policy = space.policy({"0": Scheme(parse("unstructured"), 0.8)})
     by_hand = copy.deepcopy(dense)
     with torch.no_grad():
-        by_hand[0].weight *= mask_of(Option("unstructured", 0.8), by_hand[0].weight)  # type: ignore[index]
+        by_hand[0].weight *= mask_of(Scheme(parse("unstructured"), 0.8), by_hand[0].weight)  # type: ignore[index]
     reset_batchnorm(by_hand, inputs)
     seen: list[nn.Module] = []
 
@@ -202,8 +205,8 @@ def test_one_shot_prunes_a_copy_and_sets_batchnorm_anew(table: LatencyTable) -> 
 
 
 def test_times_are_looked_up_at_the_density_that_a_mask_leaves(layers: dict[str, Layer], table: LatencyTable) -> None:
-    option = Option("block-punched 8x4", 0.6)
+    option = Scheme(parse("block-punched 8x4"), 0.6)
     density = density_of(option, layers["0"].weight.detach())
     assert density != 1 - option.sparsity, "blocks are whole, so this layer keeps more or less than asked"
-    assert time_of(table, "0", layers["0"], option) == table.time_s("0", option.scheme, density)
-    assert time_of(table, "0", layers["0"], UNPRUNED) == table.time_s("0", DENSE, 1.0)
+    assert time_of(table, "0", layers["0"], option) == table.time_s("0", label_of(option), density)
+    assert time_of(table, "0", layers["0"], None) == table.time_s("0", DENSE, 1.0)
