@@ -94,8 +94,8 @@ def cell_pages(findings: Findings, folder: Path) -> Iterator[None]:
         return
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, fork, initializer=_adopt, initargs=(findings, folder)) as pool:
-        parts = [pool.submit(_write_part, part, 4 * workers) for part in range(4 * workers)]
-        try:
+        try:  # a process may be killed while the next part is handed out
+            parts = [pool.submit(_write_part, part, 4 * workers) for part in range(4 * workers)]
             yield
             for part in parts:
                 part.result()

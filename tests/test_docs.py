@@ -52,7 +52,8 @@ def test_every_command_of_a_page_runs_as_pasted(page: Path, tmp_path: Path, one_
             (tmp_path / name).write_text(block.text)
     bin_folder = str(Path(sys.executable).parent)
     for block in commands(page):
-        environment = os.environ | {
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment = inherited | {
             "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
             "XDG_DATA_HOME": str(tmp_path / "data"),
             "ASSAY_CACHE": str(one_cache),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,21 @@ def test_a_process_that_is_killed_is_told(
     monkeypatch.setattr(report, "write_cells", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with (
         pytest.raises(ReportError, match=r"was killed, perhaps for want of memory\. Render again"),
+        report.cell_pages(examine(make_run(smoke_records), smoke_records), tmp_path),
+    ):
+        pass
+
+
+def test_a_process_that_is_killed_while_pages_are_handed_out_is_told_too(
+    smoke_records: list[Record], make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(report, "CELLS_A_PROCESS", 4)
+    monkeypatch.setattr("reports.report.ProcessPoolExecutor.submit", broken)
+    with (
+        pytest.raises(ReportError, match="was killed"),
         report.cell_pages(examine(make_run(smoke_records), smoke_records), tmp_path),
     ):
         pass

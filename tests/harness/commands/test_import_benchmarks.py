@@ -22,6 +22,7 @@ def test_sum(benchmark, count):
 def test_what_pytest_benchmark_writes_becomes_a_run_and_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_STORE", str(tmp_path / "store.db"))
     (tmp_path / "test_sums.py").write_text(BENCHMARKS)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # within which pytest-benchmark would time nothing
     files = [str(tmp_path / f"{launch}.json") for launch in range(2)]
     for file in files:
         fast = ["--benchmark-max-time=0.01", "--benchmark-min-rounds=5", "-q", "-p", "no:cacheprovider"]
