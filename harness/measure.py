@@ -263,7 +263,7 @@ def _columns(launches: Sequence[Launch]) -> list[Columns]:
 def _per_inference(columns: Sequence[Columns], totals: Sequence[npt.ArrayLike]) -> Samples:
     """What each sample took of something, in all its loops together, as samples of one inference."""
     parts = [_launch_samples(column, total, launch) for launch, (column, total) in enumerate(zip(columns, totals, strict=True))]
-    return Samples(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Samples)})
+    return Samples.joined(parts)
 
 
 def _launch_samples(columns: Columns, totals: npt.ArrayLike, launch: int) -> Samples:

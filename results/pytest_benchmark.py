@@ -23,7 +23,7 @@ from uuid import UUID
 import numpy as np
 
 from results.profile import parse_profile
-from results.record import COLUMNS, Axes, Json, Measurement, PlannedCell, Record, Run, Samples, canonical_sha256, cell_key
+from results.record import Axes, Json, Measurement, PlannedCell, Record, Run, Samples, canonical_sha256, cell_key
 from results.store import Store
 
 MACHINE = ("machine", "processor", "system", "release")
@@ -168,9 +168,8 @@ def _latency(launches: Mapping[int, Json], timer: str, version: str) -> Measurem
         if type(iterations) is not int or not 0 < iterations < 2**32:
             raise ValueError(f"`stats.iterations` is {iterations!r}, no number from 1 on")
         parts.append(replace(Samples.of(data, launch), loops=np.full(len(data), iterations, np.uint32)))
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     how = f"pytest-benchmark {version}: each sample is the mean of its loops' calls"
-    return Measurement("latency", "s", "measured", how, Samples(**columns), clock=timer)
+    return Measurement("latency", "s", "measured", how, Samples.joined(parts), clock=timer)
 
 
 def _profile(axes: Axes, said: Json, latency: Measurement) -> Json | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,6 +72,11 @@ class Samples:
             np.array_equal(getattr(self, c.name), getattr(other, c.name), equal_nan=c.name in ("value", "start_s"))
             for c in dataclasses.fields(self)
         )
+
+    @staticmethod
+    def joined(parts: Sequence[Samples]) -> Samples:
+        """One after the other."""
+        return Samples(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS})
 
     @staticmethod
     def of(values: npt.ArrayLike, launch: int = 0, labels: npt.ArrayLike = -1) -> Samples:

@@ -22,6 +22,7 @@ from results.record import (
     Samples,
     canonical_json,
     canonical_sha256,
+    cell_key,
     record_from_json,
 )
 
@@ -190,3 +191,16 @@ def test_canonical_json_is_one_text_for_one_value() -> None:
     assert len(canonical_sha256("what a device printed: \ud800")) == 64
     with pytest.raises(TypeError, match="object has no place in a record"):
         canonical_json({"a": object()})
+
+
+def test_cell_keys_are_stable_and_tell_every_axis_apart() -> None:
+    axes = Axes("m", "x", "b", "t", 1, 1)
+    assert (
+        cell_key(axes) == "1fc7cc9211ee36c2c4412fed50a59946597cda35d223b05c64713ee954c1c2a1"
+    )  # a change tears every Series apart
+    changed = [
+        dataclasses.replace(axes, **{axis: "other"})  # type: ignore[arg-type]
+        for axis in ("model", "method", "backend", "target", "layer")
+    ]
+    changed += [dataclasses.replace(axes, threads=2), dataclasses.replace(axes, batch=2), Axes("x", "m", "b", "t", 1, 1)]
+    assert len({cell_key(a) for a in [axes, *changed]}) == len(changed) + 1

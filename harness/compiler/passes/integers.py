@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.compiler.expression import Apply, Constant, Expression, Input, evaluate, saturated
+from harness.compiler.expression import Apply, Constant, Expression, Input, apply, evaluate, saturated
 from harness.compiler.interpret import computed
 from harness.compiler.ir import Array, Graph, Node, only_reader
 from harness.compiler.operators import NO_CLAMP, Clamp, Conv, Dense, Map, Requantize, Reshape, Transpose
@@ -47,7 +47,7 @@ def recognise_integers(graph: Graph) -> Graph:
         names = [f"{end.output}.{part}" for part in ("weights", "bias", "multiplier")]
         multiplier = np.float32(of.scale) * weights.scale / np.float32(1 if to is None else to.scale)
         constants.update(zip(names, (weights.values, bias, multiplier), strict=True))
-        clamp = Clamp() if residual else layer.op.clamp
+        clamp = NO_CLAMP if residual else layer.op.clamp
         requantize = _requantize(clamp, of, to, graph.types[end.output].dtype)
         sums = Node(
             replace(layer.op, requantize=requantize, clamp=NO_CLAMP), (source.inputs[0], *names), end.output, layer.origin
@@ -58,9 +58,9 @@ def recognise_integers(graph: Graph) -> Graph:
 
 def _added(sums: Node, residual: str, clamp: Clamp, shape: tuple[int, ...]) -> Sequence[Node]:
     """What a layer of integers leaves to the node after it."""
-    total: Expression = Apply("add", (Input(0), Input(1)))
+    total: Expression = apply("add", Input(0), Input(1))
     for scalar, limit in (("max", clamp.low), ("min", clamp.high)):
-        total = total if math.isinf(limit) else Apply(scalar, (total, Constant(limit, "float32")))
+        total = total if math.isinf(limit) else apply(scalar, total, Constant(limit, "float32"))
     alone = replace(sums, output=f"{sums.output}.alone")
     return alone, Node(Map(total, shape), (alone.output, residual), sums.output, sums.origin)
 

@@ -35,7 +35,7 @@ SchemeMap = dict[str, Scheme]
 
 def mask_of(choice: Choice, weight: torch.Tensor) -> torch.Tensor:
     """bool [as weight], True where it stays."""
-    return torch.ones_like(weight, dtype=torch.bool) if choice is None else choice.regularity.mask(weight, choice.sparsity)
+    return torch.ones_like(weight, dtype=torch.bool) if choice is None else choice.mask(weight)
 
 
 def label_of(choice: Choice) -> str:

@@ -76,9 +76,7 @@ class Admm:
 
     def _projected(self, network: nn.Module) -> dict[str, torch.Tensor]:
         sums = {name: weight.detach() + self.duals[name] for name, weight in weights(network, self.schemes).items()}
-        return {
-            name: total * self.schemes[name].regularity.mask(total, self.schemes[name].sparsity) for name, total in sums.items()
-        }
+        return {name: total * self.schemes[name].mask(total) for name, total in sums.items()}
 
 
 def _square(tensors: Mapping[str, torch.Tensor]) -> float:

@@ -24,6 +24,10 @@ class Scheme(NamedTuple):
     def __str__(self) -> str:
         return f"{self.regularity}@{self.sparsity:g}"
 
+    def mask(self, weight: torch.Tensor) -> torch.Tensor:
+        """bool [as weight], True where it stays."""
+        return self.regularity.mask(weight, self.sparsity)
+
 
 def parse_scheme(text: str) -> Scheme | None:
     """`1x16@0.5`; None for `dense`."""
@@ -91,7 +95,7 @@ def scheme_masks(network: nn.Module, schemes: Mapping[str, Scheme], scope: Scope
 
     weights = {name: network.get_parameter(f"{name}.weight") for name in schemes}
     if scope == "local" or not schemes:
-        return {name: schemes[name].regularity.mask(weight, schemes[name].sparsity) for name, weight in weights.items()}
+        return {name: schemes[name].mask(weight) for name, weight in weights.items()}
     (scheme,) = set(schemes.values())
     kept = keep_largest({name: scheme.regularity.scores(weight) for name, weight in weights.items()}, scheme.sparsity, "global")
     return {name: scheme.regularity.spread(kept[name], weight.shape) for name, weight in weights.items()}

@@ -146,14 +146,24 @@ def test_layers(
             print(f"| {layer} | {density:g} | {own} | {c * 1e6:.0f} | {c / b:.2f}× |")
 
 
-def test_kernels(
-    either: Callable[..., Any], in_turns: Callable[..., list[float]], kept_blocks: Callable[..., Array], benchmark: Any
-) -> None:
+def whole_kernels(rng: np.random.Generator, layer: Layer, density: float) -> Array:
+    """Those of 16 outputs and an input together."""
+    kept = rng.random((layer.channels, -(-layer.outputs // 16))) < density
+    return np.broadcast_to(kept.repeat(16, 1)[:, : layer.outputs], layer.shape)
+
+
+def of_groups(rng: np.random.Generator, layer: Layer, n: int, m: int) -> Array:
+    """n of m neighbouring channels, for each output and place its own."""
+    groups = rng.random((layer.kernel, layer.kernel, layer.channels // m, m, layer.outputs))
+    return np.asarray(groups.argsort(3) < n).reshape(layer.shape)
+
+
+def test_kernels(either: Callable[..., Any], in_turns: Callable[..., list[float]], benchmark: Any) -> None:
     """1x16: the kernels of 16 outputs and an input are kept or dropped whole; where time counts, the table."""
     rows = []
     for layer in LAYERS[1:5] if benchmark.enabled else LAYERS[:1]:
         for density in DENSITIES[1:] if benchmark.enabled else (0.25,):
-            kept = np.broadcast_to(kept_blocks((1, 1, *layer.shape[2:]), density, 1), layer.shape)
+            kept = whole_kernels(np.random.default_rng(0), layer, density)
             graph, given, model = one_layer(layer, kept, is_integer=False)
             dense, chosen = (either(graph, given, how) for how in ("dense", "chosen"))
             times = in_turns([dense, chosen, session(model, {"x": given["nchw"]})], 25 if benchmark.enabled else 1)
@@ -178,10 +188,7 @@ def test_groups(either: Callable[..., Any], in_turns: Callable[..., list[float]]
     rows = []
     for layer in layers:
         for n, m in GROUPS if benchmark.enabled else ((1, 4),):
-            order = (
-                np.random.default_rng(0).random((layer.kernel, layer.kernel, layer.channels // m, m, layer.outputs)).argsort(3)
-            )
-            graph, given, _ = one_layer(layer, (order < n).reshape(layer.shape), is_integer=False)
+            graph, given, _ = one_layer(layer, of_groups(np.random.default_rng(0), layer, n, m), is_integer=False)
             dense, chosen = (either(graph, given, how) for how in ("dense", "chosen"))
             times = in_turns([dense, chosen], 25 if benchmark.enabled else 1)
             np.testing.assert_allclose(chosen.outputs[0], dense.outputs[0], rtol=0, atol=1e-4 * np.abs(dense.outputs[0]).max())
@@ -243,23 +250,12 @@ def test_single_zeros(
             print(f"| {layer} | {what} | {form} | {a * 1e6:.0f} | {b * 1e6:.0f} | {a / b:.2f}× | {a / b * density:.2f} |")
 
 
-def whole_kernels(rng: np.random.Generator, layer: Layer, density: float) -> Array:
-    """Those of 16 outputs and an input together."""
-    kept = rng.random((layer.channels, -(-layer.outputs // 16))) < density
-    return np.broadcast_to(kept.repeat(16, 1)[:, : layer.outputs], layer.shape)
-
-
-def two_of_four(rng: np.random.Generator, layer: Layer) -> Array:
-    groups = rng.random((layer.kernel, layer.kernel, layer.channels // 4, 4, layer.outputs))
-    return np.asarray(groups.argsort(3).argsort(3) < 2).reshape(layer.shape)
-
-
 KEPT: dict[str, Callable[[np.random.Generator, Layer], Array]] = {
     "dense": lambda _, layer: np.ones(layer.shape, bool),
     "1x16 at 50 %": lambda rng, layer: whole_kernels(rng, layer, 0.5),
     "1x16 at 75 %": lambda rng, layer: whole_kernels(rng, layer, 0.25),
     "1x16 at 90 %": lambda rng, layer: whole_kernels(rng, layer, 0.1),
-    "2:4": two_of_four,
+    "2:4": lambda rng, layer: of_groups(rng, layer, 2, 4),
     **ZEROS,
 }
 """Pruned how -> of a layer's weights, those that stay."""
